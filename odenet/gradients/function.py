@@ -1,0 +1,54 @@
+"""The package's only ``autograd.Function``: a computation that brings its own pullback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# (cotangent, inputs, residuals) -> one gradient (or None) for each input
+Pullback = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor | None]]
+# inputs -> (value, residuals that the pullback needs, the pullback)
+Primal = Callable[..., tuple[Tensor, Sequence[Tensor], Pullback]]
+
+
+class _WithPullback(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, primal: Primal, *inputs: Tensor) -> Tensor:
+        value, residuals, ctx.pullback = primal(*inputs)
+        # Saved by autograd, not by the closure: it sees in-place changes and breaks cycles.
+        ctx.save_for_backward(*inputs, *residuals)
+        ctx.inputs = len(inputs)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        inputs, residuals = saved[: ctx.inputs], saved[ctx.inputs :]
+        return (None, *ctx.pullback(cotangent, inputs, residuals))
+
+
+def with_pullback(primal: Primal, *inputs: Tensor) -> Tensor:
+    """The value of ``primal(*inputs)``, differentiated once by the pullback it returns.
+
+    ``primal`` runs without recording a graph. A second derivative raises ``RuntimeError``.
+    """
+    return _WithPullback.apply(primal, *inputs)
+
+
+def vjp(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor]
+) -> list[Tensor]:
+    """The products of ``cotangents`` with the Jacobian; zeros where nothing depends on an input."""
+    pairs = [(y, a) for y, a in zip(outputs, cotangents, strict=True) if y.requires_grad]
+    if not pairs:
+        return [torch.zeros_like(x) for x in inputs]
+    return list(
+        torch.autograd.grad(
+            [y for y, _ in pairs], inputs, [a for _, a in pairs], materialize_grads=True
+        )
+    )

@@ -1,0 +1,257 @@
+"""The front door: a solver as one frozen value, ``solve``, and torchdiffeq-style functions.
+
+All validation lives here; behind it, input is taken to be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from odenet.gradients import GRADIENTS, Adjoint, Backprop, Gradient
+from odenet.solvers import METHODS, Adaptive, Control, Field, FixedSteps, Solution, Tableau
+
+Times = Tensor | Sequence[float]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, init=False)
+class Solver:
+    """How to solve and how to differentiate: a method, its step-size control, a gradient rule.
+
+    ``method`` is a ``Tableau`` or one of ``METHODS``; ``gradient`` is a rule or one of "backprop",
+    "checkpoint", "adjoint". Raises ``ValueError`` for an unknown name, and for a method without
+    an error estimate under an adaptive control.
+    """
+
+    method: Tableau
+    control: Control
+    gradient: Gradient
+
+    def __init__(
+        self,
+        method: Tableau | str = "dopri5",
+        control: Control | None = None,
+        gradient: Gradient | str = "backprop",
+    ) -> None:
+        tableau = _named("method", method, METHODS) if isinstance(method, str) else method
+        rule = _named("gradient", gradient, GRADIENTS) if isinstance(gradient, str) else gradient
+        control = Adaptive() if control is None else control
+        backward = rule.control if isinstance(rule, Adjoint) else None
+        for c in (control, backward):
+            if isinstance(c, Adaptive) and tableau.error_weights is None:
+                adaptive = [name for name, m in METHODS.items() if m.error_weights]
+                raise ValueError(
+                    f"{tableau.name} has no error estimate for Adaptive: give it FixedSteps, or "
+                    f"take one of {', '.join(adaptive)}"
+                )
+        for name, value in (("method", tableau), ("control", control), ("gradient", rule)):
+            object.__setattr__(self, name, value)
+
+
+def solve(
+    f: Field,
+    y0: Tensor,
+    ts: Times,
+    solver: Solver | None = None,
+    *,
+    params: Sequence[Tensor] | None = None,
+) -> Solution:
+    """The solution of ``dy/dt = f(t, y)``, ``y(ts[0]) = y0``, at times ``ts``, and its cost.
+
+    ``f`` takes the time as a float and a state of ``y0``'s shape, and returns its slope. ``ts`` is
+    strictly monotone, rising or falling. Gradients reach ``y0``, the parameters of ``f`` (those of
+    the module, or ``params``), and ``ts`` where it is a tensor that requires them.
+
+    Raises ``TypeError`` or ``ValueError`` for input that is not so, and ``SolveError`` for a solve
+    that cannot go on.
+    """
+    solver = solver or Solver()
+    times = _checked_times(ts)
+    _check_state(y0)
+    parameters = _parameters(f, params, solver.gradient)
+    f = _checked_field(f)
+    shifted = _shift_start(f, y0, ts) if _wants_gradient(ts) else y0
+    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (shifted, *parameters))
+    rule = solver.gradient if wanted else Backprop()  # nothing to keep where no one asks
+    solution = rule(f, parameters, shifted, times, solver.method, solver.control)
+    if _wants_gradient(ts):
+        solution.work.forward.nfe += 1 + len(times)  # the slopes at the start and at each output
+        solution = replace(solution, ys=_shift_outputs(f, solution, ts))
+    return solution
+
+
+def odeint(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t: Tensor,
+    *,
+    rtol: float = 1e-7,
+    atol: float = 1e-9,
+    method: str = "dopri5",
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """As ``torchdiffeq.odeint``: states at times ``t``, differentiated by backprop.
+
+    ``func(t, y)`` takes the time as a tensor; ``y0`` is a tensor or a tuple of tensors, and so is
+    the result. Methods without an error estimate step from output to output, or by
+    ``options["step_size"]``. Adaptive ones take ``options`` "first_step" and "max_num_steps".
+    """
+    solver = Solver(method, _control(method, rtol, atol, options), Backprop())
+    return _odeint(func, y0, t, solver, params=None)
+
+
+def odeint_adjoint(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t: Tensor,
+    *,
+    rtol: float = 1e-7,
+    atol: float = 1e-9,
+    method: str = "dopri5",
+    options: Mapping[str, Any] | None = None,
+    adjoint_rtol: float | None = None,
+    adjoint_atol: float | None = None,
+    adjoint_params: Sequence[Tensor] | None = None,
+) -> Any:
+    """As ``torchdiffeq.odeint_adjoint``: ``odeint``, differentiated by the adjoint method.
+
+    Unlike there, the parameter integral is left out of the error norm.
+    """
+    control = _control(method, rtol, atol, options)
+    backward = control
+    if isinstance(control, Adaptive):
+        backward = replace(
+            control, rtol=adjoint_rtol or rtol, atol=adjoint_atol or atol, initial=None
+        )
+    return _odeint(func, y0, t, Solver(method, control, Adjoint(backward)), params=adjoint_params)
+
+
+def _odeint(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t: Tensor,
+    solver: Solver,
+    params: Sequence[Tensor] | None,
+) -> Any:
+    if not isinstance(t, Tensor):
+        raise TypeError(f"t must be a 1-D tensor of times, got {type(t).__name__}")
+    if params is None and isinstance(func, nn.Module):
+        params = tuple(func.parameters())
+    if isinstance(y0, Tensor):
+        return solve(lambda s, y: func(t.new_tensor(s), y), y0, t, solver, params=params).ys
+    shapes = [y.shape for y in y0]
+
+    def unpack(y: Tensor) -> tuple[Tensor, ...]:
+        pieces = y.split([shape.numel() for shape in shapes], dim=-1)
+        lead = y.shape[:-1]
+        return tuple(p.view(*lead, *s) for p, s in zip(pieces, shapes, strict=True))
+
+    def field(s: float, y: Tensor) -> Tensor:
+        return torch.cat([k.reshape(-1) for k in func(t.new_tensor(s), unpack(y))])
+
+    packed = torch.cat([y.reshape(-1) for y in y0])
+    return unpack(solve(field, packed, t, solver, params=params).ys)
+
+
+def _control(
+    method: str, rtol: float, atol: float, options: Mapping[str, Any] | None
+) -> FixedSteps | Adaptive:
+    """The control that torchdiffeq's arguments describe."""
+    given = dict(options or {})
+    control: FixedSteps | Adaptive
+    if _named("method", method, METHODS).error_weights is None:
+        allowed = ["step_size"]
+        control = FixedSteps(size=given.pop("step_size", None))
+    else:
+        allowed = ["first_step", "max_num_steps"]
+        limit = given.pop("max_num_steps", Adaptive.max_steps)
+        control = Adaptive(rtol, atol, initial=given.pop("first_step", None), max_steps=limit)
+    if given:
+        raise ValueError(f"unknown options {sorted(given)} for {method}; known: {allowed}")
+    return control
+
+
+def _named(what: str, name: str, known: Mapping[str, T]) -> T:
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}{hint}")
+
+
+def _checked_times(ts: Times) -> tuple[float, ...]:
+    if isinstance(ts, Tensor) and ts.dim() != 1:
+        raise ValueError(f"ts must be one-dimensional, got shape {tuple(ts.shape)}")
+    times = tuple(float(t) for t in (ts.tolist() if isinstance(ts, Tensor) else ts))
+    if len(times) < 2:
+        raise ValueError(f"ts must hold at least two times, got {len(times)}")
+    if not all(math.isfinite(t) for t in times):
+        raise ValueError(f"ts must be finite, got {times}")
+    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    if not (all(g > 0 for g in gaps) or all(g < 0 for g in gaps)):
+        raise ValueError(f"ts must rise or fall strictly, got {times}")
+    return times
+
+
+def _check_state(y0: Tensor) -> None:
+    if not isinstance(y0, Tensor):
+        raise TypeError(f"y0 must be a tensor, got {type(y0).__name__}")
+    if not y0.is_floating_point():
+        raise TypeError(f"y0 must hold floating-point numbers, got {y0.dtype}")
+
+
+def _parameters(
+    f: Field, params: Sequence[Tensor] | None, gradient: Gradient
+) -> tuple[Tensor, ...]:
+    """The tensors that the gradient rule must differentiate beside ``y0``."""
+    if params is None and isinstance(f, nn.Module):
+        params = tuple(f.parameters())
+    if params is None and not isinstance(gradient, Backprop):
+        raise TypeError(
+            f"{type(gradient).__name__} cannot see what a plain function depends on: make f an "
+            "nn.Module, or give params (an empty tuple if there are none)"
+        )
+    return tuple(p for p in params or () if p.requires_grad)
+
+
+def _checked_field(f: Field) -> Field:
+    def checked(t: float, y: Tensor) -> Tensor:
+        k = f(t, y)
+        if not isinstance(k, Tensor):
+            raise TypeError(f"f must return a tensor, got {type(k).__name__}")
+        if k.shape != y.shape or k.dtype != y.dtype:
+            raise ValueError(
+                f"f must return a slope of the state's shape {tuple(y.shape)} and {y.dtype}, "
+                f"got {tuple(k.shape)} and {k.dtype}"
+            )
+        return k
+
+    return checked
+
+
+def _wants_gradient(ts: Times) -> bool:
+    return isinstance(ts, Tensor) and ts.requires_grad and torch.is_grad_enabled()
+
+
+def _shift_start(f: Field, y0: Tensor, ts: Any) -> Tensor:
+    """``y0`` with the derivative of the solution with respect to ``ts[0]`` attached.
+
+    To first order, starting later by d is starting from ``y0 - d f(ts[0], y0)``.
+    """
+    slope = f(float(ts[0].detach()), y0.detach()).detach()
+    return y0 - (ts[0] - ts[0].detach()) * slope
+
+
+def _shift_outputs(f: Field, solution: Solution, ts: Any) -> Tensor:
+    """The outputs with their derivative with respect to their own time, the slope, attached."""
+    states = zip(solution.ts, solution.ys.detach(), strict=True)
+    slopes = torch.stack([f(t, y) for t, y in states]).detach()
+    shifts = (ts - ts.detach()).to(slopes.dtype).view(-1, *[1] * (slopes.dim() - 1))
+    return solution.ys + shifts * slopes

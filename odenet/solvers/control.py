@@ -1,0 +1,150 @@
+"""Step-size control: the only readers of tolerances, and the only judges of a step.
+
+A control says where a solve must stop exactly, how long its first step is, and of each step
+whether it is accepted and how long the next one may be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from odenet.solvers.step import Field, Step
+
+
+class Control(Protocol):
+    @property
+    def max_steps(self) -> float: ...
+
+    def stops(self, ts: Sequence[float]) -> Sequence[float]:
+        """The times, after ``ts[0]``, at which a step must end; the last one is ``ts[-1]``."""
+        ...
+
+    def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
+        """The signed length of the first attempt; ``k`` is the slope at ``(t, y)``."""
+        ...
+
+    def judge(self, step: Step) -> tuple[bool, float]:
+        """Whether the step is accepted, and the signed length of the next attempt."""
+        ...
+
+    def resume(self, ts: Sequence[float], dt: float) -> Control:
+        """This control for one piece of a solve over ``ts``, with ``dt`` known to be good."""
+        ...
+
+
+def rms(x: Tensor) -> Tensor:
+    """Root mean square over all entries (Hairer, Norsett, Wanner: Solving ODEs I, II.4.11)."""
+    return torch.linalg.vector_norm(x) / math.sqrt(max(x.numel(), 1))
+
+
+@dataclass(frozen=True)
+class FixedSteps:
+    """``count`` equal steps, or steps of length ``size`` (the last one is cut at the end).
+
+    With neither, one step leads from each output time to the next.
+    """
+
+    count: int | None = None
+    size: float | None = None
+
+    max_steps = math.inf
+
+    def __post_init__(self) -> None:
+        if self.count is not None and self.size is not None:
+            raise ValueError("FixedSteps takes count or size, not both")
+        if self.count is not None and (type(self.count) is not int or self.count < 1):
+            raise ValueError(f"count must be an integer of at least 1, got {self.count!r}")
+        if self.size is not None and not 0 < self.size < math.inf:
+            raise ValueError(f"size must be positive and finite, got {self.size!r}")
+
+    def stops(self, ts: Sequence[float]) -> Sequence[float]:
+        start, end = ts[0], ts[-1]
+        if self.size is not None:
+            # A step shorter than a millionth of the others is rounding, not a step.
+            n = max(1, math.ceil(abs(end - start) / self.size - 1e-6))
+            h = math.copysign(self.size, end - start)
+        elif self.count is not None:
+            n, h = self.count, (end - start) / self.count
+        else:
+            return ts[1:]
+        return [start + i * h for i in range(1, n)] + [end]
+
+    def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
+        return math.copysign(math.inf, end - t)
+
+    def judge(self, step: Step) -> tuple[bool, float]:
+        # A sum is finite unless an entry is not, or finite entries overflow: then look at each.
+        total = float(step.y1.detach().sum())
+        finite = math.isfinite(total) or bool(torch.isfinite(step.y1).all())
+        return finite, math.copysign(math.inf, step.h)
+
+    def resume(self, ts: Sequence[float], dt: float) -> FixedSteps:
+        return self if self.count is None else FixedSteps(size=abs(ts[-1] - ts[0]) / self.count)
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Elementary step-size control (Hairer, Norsett, Wanner: Solving ODEs I, II.4).
+
+    A step is accepted where ``norm(error / (atol + rtol max(|y0|, |y1|))) <= 1``. The next one is
+    ``safety * norm ** (-1 / order)`` times as long, within ``shrink`` and ``growth``.
+
+    Raises ``ValueError`` for tolerances, factors or limits outside their range.
+    """
+
+    rtol: float = 1e-6
+    atol: float = 1e-6
+    norm: Callable[[Tensor], Tensor] = rms
+    safety: float = 0.9
+    shrink: float = 0.2
+    growth: float = 10.0
+    initial: float | None = None
+    max_steps: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        if not 0 < self.shrink < 1 <= self.growth or not 0 < self.safety <= 1:
+            raise ValueError("factors must satisfy 0 < shrink < 1 <= growth and 0 < safety <= 1")
+        if self.initial is not None and not 0 < self.initial < math.inf:
+            raise ValueError(f"initial must be positive and finite, got {self.initial!r}")
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, got {self.max_steps!r}")
+
+    def stops(self, ts: Sequence[float]) -> Sequence[float]:
+        return ts[-1:]
+
+    @torch.no_grad()
+    def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
+        """The starting step size of Hairer, Norsett, Wanner: Solving ODEs I, II.4."""
+        if self.initial is not None:
+            return math.copysign(self.initial, end - t)
+        scale = self.atol + self.rtol * y.abs()
+        d0, d1 = float(self.norm(y / scale)), float(self.norm(k / scale))
+        h0 = min(0.01 * d0 / d1 if d0 > 1e-5 and d1 > 1e-5 else 1e-6, abs(end - t))
+        trial = math.copysign(h0, end - t)
+        d2 = float(self.norm((f(t + trial, y + trial * k) - k) / scale)) / h0
+        largest = max(d1, d2)
+        h1 = (0.01 / largest) ** (1 / order) if largest > 1e-15 else max(1e-6, 1e-3 * h0)
+        h = min(100 * h0, h1) if math.isfinite(h1) else h0
+        return math.copysign(h, end - t)
+
+    @torch.no_grad()
+    def judge(self, step: Step) -> tuple[bool, float]:
+        scale = torch.maximum(step.y0.abs(), step.y1.abs()).mul_(self.rtol).add_(self.atol)
+        error = float(self.norm(step.error().div_(scale)))
+        if not math.isfinite(error):
+            return False, step.h * self.shrink
+        factor = self.safety * max(error, 1e-10) ** (-1 / step.tableau.order)
+        return error <= 1, step.h * min(max(factor, self.shrink), self.growth)
+
+    def resume(self, ts: Sequence[float], dt: float) -> Adaptive:
+        return replace(self, initial=abs(dt)) if dt else self

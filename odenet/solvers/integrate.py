@@ -1,0 +1,87 @@
+"""The one loop: a solver is an iterator of accepted steps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from odenet.solvers.control import Control
+from odenet.solvers.solution import SolveError, Stats
+from odenet.solvers.step import Field, Step, rk_step
+from odenet.solvers.tableau import Tableau
+
+
+def steps(
+    f: Field, y0: Tensor, ts: Sequence[float], tableau: Tableau, control: Control, stats: Stats
+) -> Iterator[Step]:
+    """Yield the accepted steps from ``ts[0]`` to ``ts[-1]``, counting the cost in ``stats``.
+
+    The last step ends at ``ts[-1]`` exactly. Time may run backwards. Raises ``SolveError`` for a
+    state that is not finite, a step too small to move time, or ``control.max_steps`` attempts.
+    """
+
+    def counted(t: float, y: Tensor) -> Tensor:
+        stats.nfe += 1
+        return f(t, y)
+
+    t, y = ts[0], y0
+    slope: Tensor | None = counted(t, y)
+    dt = control.first_step(counted, t, y, slope, ts[-1], tableau.order)
+    smallest = 4 * sys.float_info.epsilon * max(abs(ts[0]), abs(ts[-1]))
+    attempts = 0
+    for stop in control.stops(ts):
+        while t != stop:
+            slope = counted(t, y) if slope is None else slope
+            t1 = _land(t, dt, stop)
+            attempts += 1
+            if attempts > control.max_steps:
+                raise SolveError(f"more than {control.max_steps} steps", t, dt, stats)
+            step = rk_step(tableau, counted, t, t1, y, slope)
+            accepted, proposed = control.judge(step)
+            if accepted:
+                stats.accepted += 1
+                yield step
+                # A step cut short at a stop says nothing against the length planned before.
+                dt = proposed if t1 != stop else max(dt, proposed, key=abs)
+                t, y, slope = t1, step.y1, step.end_slope
+            else:
+                stats.rejected += 1
+                if not smallest < abs(proposed) < abs(step.h):
+                    raise _failure(step, stats)
+                dt = proposed
+
+
+def sample(path: Iterable[Step], y0: Tensor, ts: Sequence[float]) -> Tensor:
+    """The solution at times ``ts``, ``(len(ts), *y0.shape)``, read from a path of steps."""
+    pieces = [y0[None]]
+    done = 1
+    for step in path:
+        inside = covered(step, ts, done)
+        if inside:
+            pieces.append(step(inside))
+            done += len(inside)
+    return torch.cat(pieces)
+
+
+def covered(step: Step, ts: Sequence[float], start: int) -> Sequence[float]:
+    """The times ``ts[start:]`` that lie in the step, its end included."""
+    stop = start
+    while stop < len(ts) and (ts[stop] - step.t1) * step.h <= 0:
+        stop += 1
+    return ts[start:stop]
+
+
+def _land(t: float, dt: float, stop: float) -> float:
+    """The end of a step of length ``dt``: the stop where it is reached, or nearly reached."""
+    # A step of 1 % more is cheaper than a last step of 1 %.
+    return stop if abs(1.01 * dt) >= abs(stop - t) else t + dt
+
+
+def _failure(step: Step, stats: Stats) -> SolveError:
+    """Why no shorter attempt than this rejected one can help."""
+    finite = all(bool(torch.isfinite(x).all()) for x in (step.y1, *step.slopes))
+    reason = "the step size underflows" if finite else "the state or its slope is not finite"
+    return SolveError(reason, step.t0, step.h, stats)
