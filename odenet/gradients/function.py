@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 # (cotangent, inputs, residuals) -> one gradient (or None) for each input
 Pullback = Callable[[Tensor, Sequence[Tensor], Sequence[Tensor]], Sequence[Tensor | None]]
@@ -25,8 +24,9 @@ class _WithPullback(torch.autograd.Function):
         return value
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph: the pullback would be taken for a constant
+            raise RuntimeError("this gradient rule is differentiable once: take Backprop for more")
         saved = ctx.saved_tensors
         inputs, residuals = saved[: ctx.inputs], saved[ctx.inputs :]
         return (None, *ctx.pullback(cotangent, inputs, residuals))

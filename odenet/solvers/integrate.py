@@ -27,9 +27,9 @@ def steps(
         stats.nfe += 1
         return f(t, y)
 
-    t, y = ts[0], y0
-    slope: Tensor | None = counted(t, y)
-    dt = control.first_step(counted, t, y, slope, ts[-1], tableau.order)
+    t, y, start = ts[0], y0, counted(ts[0], y0)
+    slope: Tensor | None = start
+    dt = control.first_step(counted, t, y, start, ts[-1], tableau.order)
     smallest = 4 * sys.float_info.epsilon * max(abs(ts[0]), abs(ts[-1]))
     attempts = 0
     for stop in control.stops(ts):

@@ -45,7 +45,7 @@ class Step:
         weights = [
             [self.h * w for w in self.tableau.dense_weights((t - self.t0) / self.h)] for t in ts
         ]
-        slopes = torch.stack(self.slopes).flatten(1)
+        slopes = torch.stack(self.slopes).view(len(self.slopes), -1)
         increments = slopes.new_tensor(weights) @ slopes
         return self.y0 + increments.view(len(ts), *self.y0.shape)
 

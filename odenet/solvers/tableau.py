@@ -62,7 +62,7 @@ class Tableau:
                 )
         for weights in (self.b, self.b_embedded):
             if weights is not None and (len(weights) != len(self.c) or sum(weights) != 1):
-                raise ValueError(f"{self.name}: weights must be {len(self.c)} and sum to 1")
+                raise ValueError(f"{self.name}: the {len(self.c)} weights must sum to 1")
         if tuple(sum(row) for row in self.dense) != self.b:
             raise ValueError(f"{self.name}: dense output at the end of a step must be the step")
 

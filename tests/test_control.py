@@ -1,0 +1,110 @@
+"""The controls alone, on stub steps of known error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from odenet.solvers import DOPRI5, Adaptive, FixedSteps
+
+
+@dataclass
+class StubStep:
+    """A step from 1 to 1 with the given error in units of the tolerance."""
+
+    scaled_error: float
+    h: float = 0.5
+    tableau = DOPRI5
+    y0 = torch.ones(4)
+    y1 = torch.ones(4)
+
+    def error(self):
+        return torch.full((4,), self.scaled_error * 2e-3)
+
+
+CONTROL = Adaptive(rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("h", [0.5, -0.5])
+@pytest.mark.parametrize(
+    ("error", "accepted", "factor"),
+    [
+        (1.0 - 1e-5, True, 0.9),
+        (1.0 + 1e-5, False, 0.9),
+        (0.5**5, True, 1.8),
+        (2.0**5, False, 0.45),
+        (0.0, True, 10.0),
+        (1e9, False, 0.2),
+        (math.nan, False, 0.2),
+        (math.inf, False, 0.2),
+    ],
+)
+def test_adaptive_accepts_and_scales_by_the_error(error, accepted, factor, h):
+    got, dt = CONTROL.judge(StubStep(error, h))
+    assert got is accepted
+    assert dt == pytest.approx(factor * h, rel=1e-4)
+
+
+def test_adaptive_judges_with_the_given_norm():
+    blind = Adaptive(1e-3, 1e-3, norm=lambda x: x[:0].sum())
+    assert blind.judge(StubStep(1e6))[0]
+
+
+@pytest.mark.parametrize("end", [3.0, -3.0])
+def test_first_step_is_signed_and_stays_inside_the_interval(end):
+    def field(t, y):
+        return -y
+
+    y = torch.ones(2, dtype=torch.float64)
+    h = CONTROL.first_step(field, 0.0, y, field(0.0, y), end, 5)
+    assert math.copysign(1, h) == math.copysign(1, end)
+    assert 0 < abs(h) <= 3
+    given = Adaptive(initial=0.25).first_step(field, 0.0, y, field(0.0, y), end, 5)
+    assert given == math.copysign(0.25, end)
+
+
+@pytest.mark.parametrize(
+    ("control", "ts", "stops"),
+    [
+        (FixedSteps(4), (0.0, 0.3, 1.0), [0.25, 0.5, 0.75, 1.0]),
+        (FixedSteps(2), (1.0, 0.0), [0.5, 0.0]),
+        (FixedSteps(size=0.4), (0.0, 1.0), [0.4, 0.8, 1.0]),
+        (FixedSteps(size=0.1), (0.3, 0.0), [0.2, 0.1, 0.0]),
+        (FixedSteps(size=5.0), (0.0, 1.0), [1.0]),
+        (FixedSteps(), (0.0, 0.3, 1.0), [0.3, 1.0]),
+        (Adaptive(), (0.0, 0.3, 1.0), [1.0]),
+    ],
+)
+def test_stops_are_where_a_step_must_end(control, ts, stops):
+    got = list(control.stops(ts))
+    assert got == pytest.approx(stops)
+    assert got[-1] == ts[-1]
+
+
+def test_a_resumed_control_keeps_its_step():
+    assert Adaptive().resume((0.0, 1.0), -0.25).initial == 0.25
+    assert FixedSteps(8).resume((4.0, 0.0), 0.0) == FixedSteps(size=0.5)
+    assert FixedSteps(size=0.3).resume((4.0, 0.0), 0.0) == FixedSteps(size=0.3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Adaptive(rtol=0.0),
+        lambda: Adaptive(atol=-1e-3),
+        lambda: Adaptive(rtol=math.nan),
+        lambda: Adaptive(initial=0.0),
+        lambda: Adaptive(max_steps=0),
+        lambda: Adaptive(shrink=1.5),
+        lambda: FixedSteps(0),
+        lambda: FixedSteps(2.5),
+        lambda: FixedSteps(size=-0.1),
+        lambda: FixedSteps(3, size=0.1),
+    ],
+)
+def test_impossible_settings_are_refused(make):
+    with pytest.raises(ValueError, match="must|not both"):
+        make()

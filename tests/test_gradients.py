@@ -1,0 +1,229 @@
+"""The three gradient rules against each other, against finite differences, and for leaks."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import nn
+
+from odenet import Adaptive, Adjoint, FixedSteps, Solver, solve
+
+TIMES = torch.linspace(0, 2, 5, dtype=torch.float64)
+CONFIGURATIONS = [
+    ("euler", FixedSteps(12)),
+    ("midpoint", FixedSteps(7)),
+    ("rk4", FixedSteps(size=0.3)),
+    ("bosh3", Adaptive(1e-5, 1e-5)),
+    ("dopri5", Adaptive(1e-6, 1e-6)),
+    ("dopri5", FixedSteps(3)),
+]
+
+
+class Field(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+        self.unused = nn.Parameter(torch.ones(2, dtype=torch.float64))
+
+    def forward(self, t, y):
+        return self.net(y) + math.sin(t) * y
+
+
+def initial_state():
+    return torch.linspace(-1, 1, 6, dtype=torch.float64).view(2, 3)
+
+
+def gradients(solver, ts=TIMES, scale=1.0):
+    """Gradients of a loss on every output with respect to y0, ts and the parameters."""
+    field = Field()
+    y0, ts = initial_state().requires_grad_(), ts.clone().requires_grad_()
+    solution = solve(field, y0, ts, solver)
+    weights = torch.arange(1.0, len(ts) + 1, dtype=torch.float64)[:, None, None]
+    (scale * (weights * solution.ys.sin()).sum()).backward()
+    return [y0.grad, ts.grad, *(p.grad for p in field.net.parameters())], solution.work
+
+
+def distance(a, b):
+    return max(float((x - y).abs().max() / y.abs().max()) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("times", [TIMES, TIMES.flip(0)], ids=["forward", "reverse"])
+@pytest.mark.parametrize(("method", "control"), CONFIGURATIONS)
+def test_checkpoint_equals_backprop_to_rounding(method, control, times):
+    exact, _ = gradients(Solver(method, control, "backprop"), times)
+    replayed, work = gradients(Solver(method, control, "checkpoint"), times)
+    assert distance(replayed, exact) < 1e-12
+    assert work.backward.accepted == work.forward.accepted
+
+
+@pytest.mark.parametrize("method", ["bosh3", "dopri5"])
+def test_adjoint_converges_with_the_tolerance(method):
+    exact, _ = gradients(Solver("dopri5", Adaptive(1e-12, 1e-12), "backprop"))
+    errors = [
+        distance(gradients(Solver(method, Adaptive(tol, tol), "adjoint"))[0], exact)
+        for tol in (1e-3, 1e-5, 1e-7, 1e-9)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-7
+
+
+@pytest.mark.parametrize("steps", [20, 40])
+def test_adjoint_with_fixed_steps_converges_with_the_order(steps):
+    exact, _ = gradients(Solver("dopri5", Adaptive(1e-12, 1e-12), "backprop"))
+    coarse, _ = gradients(Solver("rk4", FixedSteps(steps), "adjoint"))
+    fine, _ = gradients(Solver("rk4", FixedSteps(2 * steps), "adjoint"))
+    assert distance(coarse, exact) / distance(fine, exact) > 2**3.5
+
+
+def test_adjoint_does_not_depend_on_the_units_of_the_loss():
+    solver = Solver("dopri5", Adaptive(1e-4, 1e-4), "adjoint")
+    one, work = gradients(solver)
+    for scale in (1e-6, 1e5):
+        scaled, scaled_work = gradients(solver, scale=scale)
+        assert scaled_work.backward == work.backward
+        assert distance([g / scale for g in scaled], one) < 1e-9
+
+
+def test_adjoint_full_norm_also_controls_the_parameter_integral():
+    def backward_nfe(seminorm):
+        rule = Adjoint(seminorm=seminorm)
+        return gradients(Solver("dopri5", Adaptive(1e-7, 1e-7), rule))[1].backward.nfe
+
+    assert backward_nfe(seminorm=True) < backward_nfe(seminorm=False)
+
+
+def test_adjoint_takes_its_own_control():
+    own = Adjoint(Adaptive(1e-2, 1e-2))
+    _, loose = gradients(Solver("dopri5", Adaptive(1e-9, 1e-9), own))
+    _, tight = gradients(Solver("dopri5", Adaptive(1e-9, 1e-9), "adjoint"))
+    assert loose.forward == tight.forward
+    assert loose.backward.nfe < tight.backward.nfe / 2
+
+
+def test_backward_work_fills_when_the_gradient_is_pulled_back():
+    for rule, expected in [("backprop", 0), ("checkpoint", 4 * 10), ("adjoint", 4 * 10)]:
+        y0 = initial_state().requires_grad_()
+        solution = solve(Field(), y0, (0.0, 1.0), Solver("rk4", FixedSteps(10), rule))
+        assert solution.work.backward.nfe == 0
+        solution.ys[-1].sum().backward()
+        assert solution.work.backward.nfe == expected
+
+
+@pytest.mark.parametrize("rule", ["backprop", "checkpoint"])
+def test_gradcheck_of_state_and_times(rule):
+    """Finite differences of the computed solution; the steps must not depend on the inputs."""
+    solver = Solver("rk4", FixedSteps(size=0.125), rule)
+    field = Field().requires_grad_(False)
+
+    def final(y0):
+        return solve(field, y0, (0.0, 0.5, 1.0), solver).ys
+
+    assert torch.autograd.gradcheck(final, initial_state().requires_grad_())
+
+
+@pytest.mark.parametrize("rule", ["backprop", "checkpoint", "adjoint"])
+def test_gradient_of_the_times_is_the_slope(rule):
+    """Against finite differences of a solve far more accurate than the difference."""
+    solver = Solver("dopri5", Adaptive(1e-12, 1e-12), rule)
+    field = Field().requires_grad_(False)
+    ts = torch.tensor([0.2, 0.7, 1.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda ts: solve(field, initial_state(), ts, solver).ys, ts, atol=1e-7
+    )
+
+
+def test_double_backward_works_under_backprop_and_is_refused_elsewhere():
+    def second_derivative(rule):
+        y0 = initial_state().requires_grad_()
+        ys = solve(Field(), y0, (0.0, 1.0), Solver("rk4", FixedSteps(3), rule)).ys
+        (first,) = torch.autograd.grad(ys[-1].sum(), y0, create_graph=True)
+        return torch.autograd.grad(first.pow(2).sum(), y0)[0]
+
+    assert second_derivative("backprop").abs().max() > 0
+    for rule in ("checkpoint", "adjoint"):
+        with pytest.raises(RuntimeError, match="differentiable once: take Backprop"):
+            second_derivative(rule)
+
+
+@pytest.mark.parametrize("rule", ["checkpoint", "adjoint"])
+def test_parameters_changed_before_the_pullback_are_noticed(rule):
+    field = Field()
+    solution = solve(field, initial_state(), (0.0, 1.0), Solver(gradient=rule))
+    with torch.no_grad():
+        field.net[0].weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        solution.ys.sum().backward()
+
+
+@pytest.mark.parametrize("rule", ["backprop", "checkpoint", "adjoint"])
+def test_a_discarded_solution_is_freed_without_the_garbage_collector(rule):
+    gc.disable()
+    try:
+        y0 = initial_state().requires_grad_()
+        solution = solve(Field(), y0, TIMES, Solver(gradient=rule))
+        alive = weakref.ref(solution.ys)
+        del solution
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def kept_bytes(rule, tolerance):
+    """Bytes that autograd keeps for the backward pass."""
+    total = 0
+
+    def count(x):
+        nonlocal total
+        total += x.numel() * x.element_size()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda x: x):
+        y0 = torch.ones(64, 3, dtype=torch.float64, requires_grad=True)
+        solver = Solver("dopri5", Adaptive(tolerance, tolerance), rule)
+        nfe = solve(Field(), y0, (0.0, 4.0), solver).work.forward.nfe
+    return total, nfe
+
+
+def test_what_is_kept_for_the_backward_pass():
+    """Adjoint: nothing that grows with the steps. Checkpoint: two states a step. Backprop: all."""
+    (loose, few), (tight, many) = kept_bytes("adjoint", 1e-3), kept_bytes("adjoint", 1e-9)
+    assert many > 2 * few
+    assert loose == tight
+    state = 64 * 3 * 8
+    (loose, few), (tight, many) = kept_bytes("checkpoint", 1e-3), kept_bytes("checkpoint", 1e-9)
+    assert 0 < tight - loose <= 2 * state * (many - few) / 6
+    assert kept_bytes("backprop", 1e-9)[0] > 5 * tight
+
+
+def test_solves_in_threads_do_not_see_each_other():
+    solver = Solver("dopri5", Adaptive(1e-6, 1e-6), "adjoint")
+    alone = gradients(solver)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda _: gradients(solver), range(8)))
+    for values, work in together:
+        assert work == alone[1]
+        assert all(torch.equal(a, b) for a, b in zip(values, alone[0], strict=True))
+
+
+def test_one_module_solved_twice_keeps_two_accounts():
+    field, y0 = Field(), initial_state().requires_grad_()
+    solver = Solver("dopri5", Adaptive(1e-4, 1e-4), "checkpoint")
+    short = solve(field, y0, (0.0, 0.1), solver)
+    long = solve(field, y0, (0.0, 9.0), solver)
+    (short.ys.sum() + long.ys.sum()).backward()
+    assert short.work.forward.nfe < long.work.forward.nfe
+    assert short.work.backward.nfe < long.work.backward.nfe
+
+
+@pytest.mark.parametrize("rule", ["checkpoint", "adjoint"])
+def test_a_zero_gradient_costs_nothing_under_adjoint_and_is_zero(rule):
+    y0 = initial_state().requires_grad_()
+    solution = solve(Field(), y0, (0.0, 1.0), Solver(gradient=rule))
+    (0 * solution.ys).sum().backward()
+    assert torch.equal(y0.grad, torch.zeros_like(y0))
