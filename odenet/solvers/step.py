@@ -42,12 +42,10 @@ class Step:
             return self.y1.expand(len(ts), *self.y1.shape)
         if ts[-1] == self.t1:
             return torch.cat((self(ts[:-1]), self.y1[None]))
-        weights = [
-            [self.h * w for w in self.tableau.dense_weights((t - self.t0) / self.h)] for t in ts
-        ]
+        theta = (torch.tensor(ts, dtype=torch.float64) - self.t0) / self.h
         slopes = torch.stack(self.slopes).view(len(self.slopes), -1)
-        increments = slopes.new_tensor(weights) @ slopes
-        return self.y0 + increments.view(len(ts), *self.y0.shape)
+        weights = (self.h * self.tableau.dense_weights(theta)).to(slopes)
+        return self.y0 + (weights @ slopes).view(len(ts), *self.y0.shape)
 
     def error(self) -> Tensor:
         """The local error estimate ``h sum_i (b_i - b_embedded_i) k_i``."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
+import torch
+from torch import Tensor
+
 Row = tuple[Fraction, ...]
 
 
@@ -98,13 +101,13 @@ class Tableau:
         return _floats(tuple(b - e for b, e in zip(self.b, self.b_embedded, strict=True)))
 
     @cached_property
-    def dense_rows(self) -> tuple[tuple[float, ...], ...]:
-        return tuple(_floats(row) for row in self.dense)
+    def _dense(self) -> Tensor:
+        return torch.tensor([_floats(row) for row in self.dense], dtype=torch.float64)
 
-    def dense_weights(self, theta: float) -> list[float]:
-        """The weight of each slope at the fraction ``theta`` of a step."""
-        powers = [theta ** (p + 1) for p in range(len(self.dense_rows[0]))]
-        return [sum(w * p for w, p in zip(row, powers, strict=True)) for row in self.dense_rows]
+    def dense_weights(self, theta: Tensor) -> Tensor:
+        """The weight of each slope at fractions ``theta`` of a step, ``(len(theta), stages)``."""
+        powers = theta[:, None] ** torch.arange(1, self._dense.shape[1] + 1)
+        return powers @ self._dense.T
 
 
 def _fractions(text: str) -> Row:
