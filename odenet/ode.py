@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from odenet.gradients import GRADIENTS, Adjoint, Backprop, Gradient
-from odenet.solvers import METHODS, Adaptive, Control, Field, FixedSteps, Solution, Tableau
+from odenet.solvers import METHODS, Adaptive, Control, Field, FixedSteps, Method, Solution
 
 Times = Tensor | Sequence[float]
 T = TypeVar("T")
@@ -25,33 +25,33 @@ T = TypeVar("T")
 class Solver:
     """How to solve and how to differentiate: a method, its step-size control, a gradient rule.
 
-    ``method`` is a ``Tableau`` or one of ``METHODS``; ``gradient`` is a rule or one of "backprop",
+    ``method`` is a method or one of ``METHODS``; ``gradient`` is a rule or one of "backprop",
     "checkpoint", "adjoint". Raises ``ValueError`` for an unknown name, and for a method without
     an error estimate under an adaptive control.
     """
 
-    method: Tableau
+    method: Method
     control: Control
     gradient: Gradient
 
     def __init__(
         self,
-        method: Tableau | str = "dopri5",
+        method: Method | str = "dopri5",
         control: Control | None = None,
         gradient: Gradient | str = "backprop",
     ) -> None:
-        tableau = _named("method", method, METHODS) if isinstance(method, str) else method
+        chosen = _named("method", method, METHODS) if isinstance(method, str) else method
         rule = _named("gradient", gradient, GRADIENTS) if isinstance(gradient, str) else gradient
         control = Adaptive() if control is None else control
         backward = rule.control if isinstance(rule, Adjoint) else None
         for c in (control, backward):
-            if isinstance(c, Adaptive) and tableau.error_weights is None:
-                adaptive = [name for name, m in METHODS.items() if m.error_weights]
+            if isinstance(c, Adaptive) and not chosen.adaptive:
+                adaptive = [name for name, m in METHODS.items() if m.adaptive]
                 raise ValueError(
-                    f"{tableau.name} has no error estimate for Adaptive: give it FixedSteps, or "
+                    f"{chosen.name} has no error estimate for Adaptive: give it FixedSteps, or "
                     f"take one of {', '.join(adaptive)}"
                 )
-        for name, value in (("method", tableau), ("control", control), ("gradient", rule)):
+        for name, value in (("method", chosen), ("control", control), ("gradient", rule)):
             object.__setattr__(self, name, value)
 
 
@@ -166,7 +166,7 @@ def _control(
     """The control that torchdiffeq's arguments describe."""
     given = dict(options or {})
     control: FixedSteps | Adaptive
-    if _named("method", method, METHODS).error_weights is None:
+    if not _named("method", method, METHODS).adaptive:
         allowed = ["step_size"]
         control = FixedSteps(size=given.pop("step_size", None))
     else:

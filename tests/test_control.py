@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from odenet.solvers import DOPRI5, Adaptive, FixedSteps
+from odenet.solvers import Adaptive, FixedSteps
+from odenet.solvers.tableau import DOPRI5
 
 
 @dataclass
@@ -17,7 +18,7 @@ class StubStep:
 
     scaled_error: float
     h: float = 0.5
-    tableau = DOPRI5
+    rule = DOPRI5
     y0 = torch.ones(4)
     y1 = torch.ones(4)
 

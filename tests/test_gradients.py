@@ -27,8 +27,10 @@ CONFIGURATIONS = [
 class Field(nn.Module):
     def __init__(self):
         super().__init__()
-        torch.manual_seed(0)
         self.net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+        generator = torch.Generator().manual_seed(0)  # its own: fields are also made in threads
+        for p in self.net.parameters():
+            nn.init.uniform_(p, -0.5, 0.5, generator=generator)
         self.unused = nn.Parameter(torch.ones(2, dtype=torch.float64))
 
     def forward(self, t, y):

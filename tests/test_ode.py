@@ -21,7 +21,7 @@ from odenet import (
     odeint_adjoint,
     solve,
 )
-from odenet.solvers import DOPRI5, rms
+from odenet.solvers import METHODS, rms
 
 
 class Spiral(nn.Module):
@@ -45,7 +45,7 @@ def decay(t, y):
 
 
 def test_names_become_values_once():
-    assert Solver() == Solver(DOPRI5, Adaptive(), Backprop())
+    assert Solver() == Solver(METHODS["dopri5"], Adaptive(), Backprop())
     assert Solver(gradient="adjoint").gradient == Adjoint()
     assert Solver(gradient="checkpoint").gradient == Checkpoint()
 

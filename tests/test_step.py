@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from odenet.solvers import DOPRI5, METHODS, rk_step
+from odenet.solvers import TABLEAUS, rk_step
+from odenet.solvers.tableau import DOPRI5, RK4
 
-ALL = pytest.mark.parametrize("tableau", METHODS.values(), ids=METHODS)
+ALL = pytest.mark.parametrize("tableau", TABLEAUS, ids=lambda m: m.name)
 
 
 class Recorder:
@@ -84,6 +85,6 @@ def test_error_estimate_is_the_difference_of_the_two_solutions():
 
 
 def test_a_method_without_estimate_has_no_error():
-    step = rk_step(METHODS["rk4"], lambda t, y: y, 0.0, 1.0, torch.ones(1), torch.ones(1))
+    step = rk_step(RK4, lambda t, y: y, 0.0, 1.0, torch.ones(1), torch.ones(1))
     with pytest.raises(TypeError, match="no error estimate"):
         step.error()

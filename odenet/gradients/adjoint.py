@@ -14,9 +14,9 @@ from odenet.solvers import (
     Adaptive,
     Control,
     Field,
+    Method,
     Solution,
     Stats,
-    Tableau,
     Work,
     rms,
     sample,
@@ -47,13 +47,13 @@ class Adjoint:
         params: Sequence[Tensor],
         y0: Tensor,
         ts: Sequence[float],
-        tableau: Tableau,
+        method: Method,
         control: Control,
     ) -> Solution:
         work = Work()
 
         def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
-            ys = sample(steps(f, y0, ts, tableau, control, work.forward), y0, ts)
+            ys = sample(steps(f, y0, ts, method, control, work.forward), y0, ts)
             return ys, [ys], pullback
 
         def pullback(
@@ -65,7 +65,7 @@ class Adjoint:
                 return [torch.full_like(x, size) for x in inputs]
             backward = self._backward_control(control, 2 * ys[0].numel())
             a, gradients = _solve_backwards(
-                f, params, ts, ys, cotangent / size, tableau, backward, work.backward
+                f, params, ts, ys, cotangent / size, method, backward, work.backward
             )
             return [a * size, *(g * size for g in gradients)]
 
@@ -85,7 +85,7 @@ def _solve_backwards(
     ts: Sequence[float],
     ys: Tensor,
     cotangent: Tensor,
-    tableau: Tableau,
+    method: Method,
     control: Control,
     stats: Stats,
 ) -> tuple[Tensor, list[Tensor]]:
@@ -100,7 +100,7 @@ def _solve_backwards(
         state = pack(ys[i], a, gradients)
         piece = control.resume(ts, dt)
         lengths = [0.0, dt]
-        for step in steps(augmented, state, (ts[i], ts[i - 1]), tableau, piece, stats):
+        for step in steps(augmented, state, (ts[i], ts[i - 1]), method, piece, stats):
             state = step.y1
             lengths.append(step.h)
         # The last step was cut at the output time; the one before it tells what is possible.
@@ -137,7 +137,7 @@ def _augmented(f: Field, params: Sequence[Tensor], pack: Pack, unpack: Unpack) -
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             dy = f(t, y)
-        da, *gradients = vjp([dy], [y, *params], [-a])
+        da, *gradients = vjp([(dy, -a)], [y, *params])
         return pack(dy.detach(), da, gradients)
 
     return field

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from odenet.solvers import Control, Field, Solution, Tableau, Work, sample, steps
+from odenet.solvers import Control, Field, Method, Solution, Work, sample, steps
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Backprop:
         params: Sequence[Tensor],
         y0: Tensor,
         ts: Sequence[float],
-        tableau: Tableau,
+        method: Method,
         control: Control,
     ) -> Solution:
         work = Work()
-        ys = sample(steps(f, y0, ts, tableau, control, work.forward), y0, ts)
+        ys = sample(steps(f, y0, ts, method, control, work.forward), y0, ts)
         return Solution(tuple(ts), ys, work)

@@ -12,12 +12,12 @@ from odenet.gradients.function import Pullback, vjp, with_pullback
 from odenet.solvers import (
     Control,
     Field,
+    History,
+    Method,
     Solution,
     Stats,
-    Tableau,
     Work,
     covered,
-    rk_step,
     steps,
 )
 
@@ -26,9 +26,9 @@ from odenet.solvers import (
 class Checkpoint:
     """The gradient of ``Backprop`` to rounding; memory grows with the states only.
 
-    The forward pass keeps the start of each accepted step, its state and slope. The backward pass
-    replays the steps from last to first and pulls back through each, so ``f`` must be
-    deterministic. Differentiable once.
+    The forward pass keeps where each accepted step began: its state and the slopes it went on
+    from. The backward pass replays the steps from last to first and pulls back through each, so
+    ``f`` must be deterministic. Differentiable once.
     """
 
     def __call__(
@@ -37,43 +37,46 @@ class Checkpoint:
         params: Sequence[Tensor],
         y0: Tensor,
         ts: Sequence[float],
-        tableau: Tableau,
+        method: Method,
         control: Control,
     ) -> Solution:
         work = Work()
 
         def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
             spans: list[_Span] = []
-            starts: list[Tensor] = []
+            kept: list[Tensor] = []
             pieces = [y0[None]]
-            done = 1
-            for step in steps(f, y0, ts, tableau, control, work.forward):
+            done, history = 1, History()
+            for step in steps(f, y0, ts, method, control, work.forward):
                 inside = covered(step, ts, done)
-                if inside:
-                    pieces.append(step(inside))
-                spans.append(_Span(step.t0, step.t1, slice(done, done + len(inside)), inside))
-                starts += (step.y0, step.slopes[0]) if tableau.fsal else (step.y0,)
-                done += len(inside)
-            replay = _Replay(f, tableau, spans, work.backward)
-            return torch.cat(pieces), starts, replay.pullback
+                pieces += [step(inside)] if inside else []
+                spans.append(_Span(step.t0, step.t1, history.times, inside, done))
+                kept += (step.y0, *history.slopes)
+                done, history = done + len(inside), step.history
+            return torch.cat(pieces), kept, _Replay(f, method, spans, work.backward).pullback
 
         return Solution(tuple(ts), with_pullback(primal, y0, *params), work)
 
 
 @dataclass(frozen=True)
 class _Span:
-    """The times of an accepted step, and the outputs read from it."""
+    """An accepted step: its ends, the times of its history, and the outputs read from it."""
 
     t0: float
     t1: float
-    rows: slice
+    history: tuple[float, ...]
     inside: Sequence[float]
+    row: int  # of the first of these outputs
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.row, self.row + len(self.inside))
 
 
 @dataclass(frozen=True, eq=False)
 class _Replay:
     f: Field
-    tableau: Tableau
+    method: Method
     spans: list[_Span]
     stats: Stats
 
@@ -82,49 +85,32 @@ class _Replay:
         return self.f(t, y)
 
     def pullback(
-        self, cotangent: Tensor, inputs: Sequence[Tensor], starts: Sequence[Tensor]
+        self, cotangent: Tensor, inputs: Sequence[Tensor], kept: Sequence[Tensor]
     ) -> list[Tensor]:
-        """Carry the cotangent of (state, slope) from the last step to ``ts[0]``."""
+        """Carry the cotangent of the state, and of the slopes behind it, back to ``ts[0]``."""
         y0, *params = inputs
-        width = 2 if self.tableau.fsal else 1
-        carried: tuple[Tensor, ...] = (torch.zeros_like(y0),)
+        carried = [torch.zeros_like(y0)]
         totals = [torch.zeros_like(p) for p in params]
-        for i, span in reversed(list(enumerate(self.spans))):
-            start = starts[width * i : width * (i + 1)]
-            carried, gradients = self._step(span, start, carried, cotangent, params)
-            totals = [total + g for total, g in zip(totals, gradients, strict=True)]
-        if self.tableau.fsal:
-            carried, gradients = self._first_slope(y0, carried, params)
-            totals = [total + g for total, g in zip(totals, gradients, strict=True)]
+        end = len(kept)
+        for span in reversed(self.spans):
+            start = end - 1 - len(span.history)
+            leaves = [x.detach().requires_grad_() for x in kept[start:end]]
+            outputs = self._replay(span, *leaves)
+            # No one goes on from the slopes of the last step: its cotangents end with the state.
+            pairs = list(zip(outputs, carried, strict=False))
+            if span.inside:
+                pairs.append((outputs[-1], cotangent[span.rows]))
+            gradients = vjp(pairs, [*leaves, *params])
+            carried, shares = gradients[: len(leaves)], gradients[len(leaves) :]
+            totals = [total + share for total, share in zip(totals, shares, strict=True)]
+            end = start
         return [carried[0] + cotangent[0], *totals]
 
-    def _step(
-        self,
-        span: _Span,
-        start: Sequence[Tensor],
-        carried: tuple[Tensor, ...],
-        cotangent: Tensor,
-        params: Sequence[Tensor],
-    ) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-        """Replay one step: the cotangents of its start, and its share of the parameters'."""
-        leaves = [x.detach().requires_grad_() for x in start]
-        with torch.enable_grad():
-            y = leaves[0]
-            k = leaves[1] if self.tableau.fsal else self.counted(span.t0, y)
-            step = rk_step(self.tableau, self.counted, span.t0, span.t1, y, k)
-            ends = (step.y1, step.slopes[-1])[: len(carried)]
-            outputs = [*ends, step(span.inside)] if span.inside else [*ends]
-        cotangents = [*carried, cotangent[span.rows]] if span.inside else [*carried]
+    @torch.enable_grad()
+    def _replay(self, span: _Span, y: Tensor, *slopes: Tensor) -> list[Tensor]:
+        """The step again: its end, the slopes that the next one goes on from, its outputs."""
         self.stats.accepted += 1
-        gradients = vjp(outputs, [*leaves, *params], cotangents)
-        return tuple(gradients[: len(leaves)]), gradients[len(leaves) :]
-
-    def _first_slope(
-        self, y0: Tensor, carried: tuple[Tensor, ...], params: Sequence[Tensor]
-    ) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-        """The slope at ``ts[0]``, which no step computes, pulled back into the state."""
-        leaf = y0.detach().requires_grad_()
-        with torch.enable_grad():
-            slope = self.counted(self.spans[0].t0, leaf)
-        into_y, *gradients = vjp([slope], [leaf, *params], carried[1:])
-        return (carried[0] + into_y,), gradients
+        history = History(span.history, slopes).at(self.counted, span.t0, y, self.method.memory)
+        step = self.method.step(self.counted, span.t0, span.t1, y, history)
+        outputs = [step(span.inside)] if span.inside else []
+        return [step.y1, *step.history.slopes, *outputs]

@@ -40,15 +40,13 @@ def with_pullback(primal: Primal, *inputs: Tensor) -> Tensor:
     return _WithPullback.apply(primal, *inputs)
 
 
-def vjp(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor]
-) -> list[Tensor]:
-    """The products of ``cotangents`` with the Jacobian; zeros where nothing depends on an input."""
-    pairs = [(y, a) for y, a in zip(outputs, cotangents, strict=True) if y.requires_grad]
-    if not pairs:
+def vjp(pairs: Sequence[tuple[Tensor, Tensor]], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The sum over ``(output, cotangent)`` pairs of cotangent times Jacobian, for each input.
+
+    Zeros where nothing depends on an input.
+    """
+    dependent = [(y, a) for y, a in pairs if y.requires_grad]
+    if not dependent:
         return [torch.zeros_like(x) for x in inputs]
-    return list(
-        torch.autograd.grad(
-            [y for y, _ in pairs], inputs, [a for _, a in pairs], materialize_grads=True
-        )
-    )
+    outputs, cotangents = zip(*dependent, strict=True)
+    return list(torch.autograd.grad(outputs, inputs, cotangents, materialize_grads=True))

@@ -2,21 +2,22 @@
 
 from odenet.solvers.control import Adaptive, Control, FixedSteps, rms
 from odenet.solvers.integrate import covered, sample, steps
+from odenet.solvers.methods import METHODS
+from odenet.solvers.runge_kutta import RungeKutta, rk_step
 from odenet.solvers.solution import Solution, SolveError, Stats, Work
-from odenet.solvers.step import Field, Step, rk_step
-from odenet.solvers.tableau import BOSH3, DOPRI5, EULER, METHODS, MIDPOINT, RK4, Tableau
+from odenet.solvers.step import Field, History, Method, Step
+from odenet.solvers.tableau import TABLEAUS, Tableau
 
 __all__ = [
-    "BOSH3",
-    "DOPRI5",
-    "EULER",
     "METHODS",
-    "MIDPOINT",
-    "RK4",
+    "TABLEAUS",
     "Adaptive",
     "Control",
     "Field",
     "FixedSteps",
+    "History",
+    "Method",
+    "RungeKutta",
     "Solution",
     "SolveError",
     "Stats",

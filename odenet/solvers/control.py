@@ -143,7 +143,7 @@ class Adaptive:
         error = float(self.norm(step.error().div_(scale)))
         if not math.isfinite(error):
             return False, step.h * self.shrink
-        factor = self.safety * max(error, 1e-10) ** (-1 / step.tableau.order)
+        factor = self.safety * max(error, 1e-10) ** (-1 / step.rule.order)
         return error <= 1, step.h * min(max(factor, self.shrink), self.growth)
 
     def resume(self, ts: Sequence[float], dt: float) -> Adaptive:

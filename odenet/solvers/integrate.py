@@ -10,12 +10,11 @@ from torch import Tensor
 
 from odenet.solvers.control import Control
 from odenet.solvers.solution import SolveError, Stats
-from odenet.solvers.step import Field, Step, rk_step
-from odenet.solvers.tableau import Tableau
+from odenet.solvers.step import Field, History, Method, Step
 
 
 def steps(
-    f: Field, y0: Tensor, ts: Sequence[float], tableau: Tableau, control: Control, stats: Stats
+    f: Field, y0: Tensor, ts: Sequence[float], method: Method, control: Control, stats: Stats
 ) -> Iterator[Step]:
     """Yield the accepted steps from ``ts[0]`` to ``ts[-1]``, counting the cost in ``stats``.
 
@@ -27,26 +26,26 @@ def steps(
         stats.nfe += 1
         return f(t, y)
 
-    t, y, start = ts[0], y0, counted(ts[0], y0)
-    slope: Tensor | None = start
-    dt = control.first_step(counted, t, y, start, ts[-1], tableau.order)
+    t, y = ts[0], y0
+    history = History().at(counted, t, y, method.memory)
+    dt = control.first_step(counted, t, y, history.slopes[0], ts[-1], method.order)
     smallest = 4 * sys.float_info.epsilon * max(abs(ts[0]), abs(ts[-1]))
     attempts = 0
     for stop in control.stops(ts):
         while t != stop:
-            slope = counted(t, y) if slope is None else slope
+            history = history.at(counted, t, y, method.memory)
             t1 = _land(t, dt, stop)
             attempts += 1
             if attempts > control.max_steps:
                 raise SolveError(f"more than {control.max_steps} steps", t, dt, stats)
-            step = rk_step(tableau, counted, t, t1, y, slope)
+            step = method.step(counted, t, t1, y, history)
             accepted, proposed = control.judge(step)
             if accepted:
                 stats.accepted += 1
                 yield step
                 # A step cut short at a stop says nothing against the length planned before.
                 dt = proposed if t1 != stop else max(dt, proposed, key=abs)
-                t, y, slope = t1, step.y1, step.end_slope
+                t, y, history = t1, step.y1, step.history
             else:
                 stats.rejected += 1
                 if not smallest < abs(proposed) < abs(step.h):

@@ -1,37 +1,60 @@
-"""One Runge-Kutta step: pure, without control, counting or grad mode."""
+"""What a step is: its two ends, its slopes, and the rule that interpolates between them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
-
-from odenet.solvers.tableau import Tableau
 
 Field = Callable[[float, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """A step of ``tableau`` from ``(t0, y0)`` to ``(t1, y1)`` with its slopes, one a stage."""
+class History:
+    """The slopes that a method goes on from, the latest first, and their times."""
 
-    tableau: Tableau
+    times: tuple[float, ...] = ()
+    slopes: tuple[Tensor, ...] = ()
+
+    def at(self, f: Field, t: float, y: Tensor, keep: int) -> History:
+        """The latest ``keep`` slopes with that at ``(t, y)`` in front, evaluated if missing."""
+        if self.times[:1] == (t,):
+            return self
+        return History((t, *self.times)[:keep], (f(t, y), *self.slopes)[:keep])
+
+
+class Rule(Protocol):
+    """How slopes combine to a solution inside a step, and to its error at the end."""
+
+    @property
+    def order(self) -> int: ...
+
+    @property
+    def error_weights(self) -> Sequence[float] | None: ...
+
+    def dense_weights(self, theta: Tensor) -> Tensor:
+        """The weight of each slope at fractions ``theta`` of the step, ``(len(theta), slopes)``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A step from ``(t0, y0)`` to ``(t1, y1)`` with its slopes, and the history for the next."""
+
+    rule: Rule
     t0: float
     t1: float
     y0: Tensor
     y1: Tensor
     slopes: tuple[Tensor, ...]
+    history: History
 
     @property
     def h(self) -> float:
         return self.t1 - self.t0
-
-    @property
-    def end_slope(self) -> Tensor | None:
-        """The slope at ``(t1, y1)`` where the method computes it (FSAL), else None."""
-        return self.slopes[-1] if self.tableau.fsal else None
 
     def __call__(self, ts: Sequence[float]) -> Tensor:
         """Dense output: the solution at times ``ts`` of this step, ``(len(ts), *y0.shape)``.
@@ -44,28 +67,39 @@ class Step:
             return torch.cat((self(ts[:-1]), self.y1[None]))
         theta = (torch.tensor(ts, dtype=torch.float64) - self.t0) / self.h
         slopes = torch.stack(self.slopes).view(len(self.slopes), -1)
-        weights = (self.h * self.tableau.dense_weights(theta)).to(slopes)
+        weights = (self.h * self.rule.dense_weights(theta)).to(slopes)
         return self.y0 + (weights @ slopes).view(len(ts), *self.y0.shape)
 
     def error(self) -> Tensor:
-        """The local error estimate ``h sum_i (b_i - b_embedded_i) k_i``."""
-        weights = self.tableau.error_weights
+        """The local error estimate, ``h`` times the error weights of the slopes."""
+        weights = self.rule.error_weights
         if weights is None:
-            raise TypeError(f"{self.tableau.name} has no error estimate")
+            raise TypeError(f"{self.rule} has no error estimate")
         return combine(torch.zeros_like(self.y1), self.h, weights, self.slopes)
 
 
-def rk_step(tableau: Tableau, f: Field, t: float, t1: float, y: Tensor, k: Tensor) -> Step:
-    """The step of ``tableau`` from ``(t, y)`` to time ``t1``; ``k`` is the slope ``f(t, y)``."""
-    h = t1 - t
-    slopes = [k]
-    point = y
-    for c, row in zip(tableau.nodes[1:], tableau.rows[1:], strict=True):
-        point = combine(y, h, row, slopes)
-        slopes.append(f(t1 if c == 1 else t + c * h, point))
-    # The last stage of an FSAL method is evaluated at the end of the step.
-    y1 = point if tableau.fsal else combine(y, h, tableau.weights, slopes)
-    return Step(tableau, t, t1, y, y1, tuple(slopes))
+class Method(Protocol):
+    """A way to make steps. It is pure: no control, no counting, no grad mode, no state."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def order(self) -> int: ...
+
+    @property
+    def memory(self) -> int:
+        """The number of slopes, that at the start of the step included, which a step needs."""
+        ...
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether its steps carry an error estimate."""
+        ...
+
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
+        """The step from ``(t, y)`` to time ``t1``; ``history`` begins with ``f(t, y)``."""
+        ...
 
 
 def combine(y: Tensor, h: float, weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:

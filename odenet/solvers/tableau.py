@@ -218,4 +218,4 @@ DOPRI5 = Tableau.parse(
     """,
 )
 
-METHODS: dict[str, Tableau] = {m.name: m for m in (EULER, MIDPOINT, RK4, BOSH3, DOPRI5)}
+TABLEAUS = (EULER, MIDPOINT, RK4, BOSH3, DOPRI5)

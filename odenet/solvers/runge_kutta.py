@@ -1,0 +1,47 @@
+"""Explicit Runge-Kutta steps from a tableau."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from odenet.solvers.step import Field, History, Step, combine
+from odenet.solvers.tableau import Tableau
+
+
+@dataclass(frozen=True)
+class RungeKutta:
+    """The explicit Runge-Kutta method of ``tableau``."""
+
+    tableau: Tableau
+    memory = 1
+
+    @property
+    def name(self) -> str:
+        return self.tableau.name
+
+    @property
+    def order(self) -> int:
+        return self.tableau.order
+
+    @property
+    def adaptive(self) -> bool:
+        return self.tableau.error_weights is not None
+
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
+        return rk_step(self.tableau, f, t, t1, y, history.slopes[0])
+
+
+def rk_step(tableau: Tableau, f: Field, t: float, t1: float, y: Tensor, k: Tensor) -> Step:
+    """The step of ``tableau`` from ``(t, y)`` to time ``t1``; ``k`` is the slope ``f(t, y)``."""
+    h = t1 - t
+    slopes = [k]
+    point = y
+    for c, row in zip(tableau.nodes[1:], tableau.rows[1:], strict=True):
+        point = combine(y, h, row, slopes)
+        slopes.append(f(t1 if c == 1 else t + c * h, point))
+    # The last stage of an FSAL method is evaluated at the end of the step.
+    y1 = point if tableau.fsal else combine(y, h, tableau.weights, slopes)
+    history = History((t1,), (slopes[-1],)) if tableau.fsal else History()
+    return Step(tableau, t, t1, y, y1, tuple(slopes), history)
