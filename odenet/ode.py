@@ -15,7 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from odenet.gradients import GRADIENTS, Adjoint, Backprop, Gradient
-from odenet.solvers import METHODS, Adaptive, Control, Field, FixedSteps, Method, Solution
+from odenet.solvers import (
+    METHODS,
+    Adaptive,
+    Control,
+    Field,
+    FixedSteps,
+    Method,
+    SciPyAdams,
+    Solution,
+)
 
 Times = Tensor | Sequence[float]
 T = TypeVar("T")
@@ -43,14 +52,9 @@ class Solver:
         chosen = _named("method", method, METHODS) if isinstance(method, str) else method
         rule = _named("gradient", gradient, GRADIENTS) if isinstance(gradient, str) else gradient
         control = Adaptive() if control is None else control
-        backward = rule.control if isinstance(rule, Adjoint) else None
-        for c in (control, backward):
-            if isinstance(c, Adaptive) and not chosen.adaptive:
-                adaptive = [name for name, m in METHODS.items() if m.adaptive]
-                raise ValueError(
-                    f"{chosen.name} has no error estimate for Adaptive: give it FixedSteps, or "
-                    f"take one of {', '.join(adaptive)}"
-                )
+        _check_control(chosen, control)
+        if isinstance(rule, Adjoint):
+            _check_control(rule.method or chosen, rule.control or control)
         for name, value in (("method", chosen), ("control", control), ("gradient", rule)):
             object.__setattr__(self, name, value)
 
@@ -79,6 +83,8 @@ def solve(
     f = _checked_field(f)
     shifted = _shift_start(f, y0, ts) if _wants_gradient(ts) else y0
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (shifted, *parameters))
+    if wanted:
+        _check_differentiable(solver)
     rule = solver.gradient if wanted else Backprop()  # nothing to keep where no one asks
     solution = rule(f, parameters, shifted, times, solver.method, solver.control)
     if _wants_gradient(ts):
@@ -176,6 +182,26 @@ def _control(
     if given:
         raise ValueError(f"unknown options {sorted(given)} for {method}; known: {allowed}")
     return control
+
+
+def _check_control(method: Method, control: Control) -> None:
+    if isinstance(control, Adaptive) and not method.adaptive:
+        adaptive = ", ".join(name for name, m in METHODS.items() if m.adaptive)
+        raise ValueError(
+            f"{method.name} has no error estimate for Adaptive: give it FixedSteps, or take one of "
+            f"{adaptive}"
+        )
+    if isinstance(method, SciPyAdams) and not isinstance(control, Adaptive):
+        raise ValueError(f"{method.name} chooses its own steps: give it Adaptive, not {control}")
+
+
+def _check_differentiable(solver: Solver) -> None:
+    if isinstance(solver.method, SciPyAdams) and (
+        not isinstance(solver.gradient, Adjoint) or solver.gradient.interpolated
+    ):
+        raise ValueError(
+            f"{solver.method.name} keeps its steps to itself: differentiate it with Adjoint"
+        )
 
 
 def _named(what: str, name: str, known: Mapping[str, T]) -> T:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from odenet.solvers import Adaptive, FixedSteps
-from odenet.solvers.tableau import DOPRI5
+from odenet.solvers import Adaptive, FixedSteps, Verdict
+from odenet.solvers.tables import DOPRI5
 
 
 @dataclass
@@ -44,14 +44,35 @@ CONTROL = Adaptive(rtol=1e-3, atol=1e-3)
     ],
 )
 def test_adaptive_accepts_and_scales_by_the_error(error, accepted, factor, h):
-    got, dt = CONTROL.judge(StubStep(error, h))
-    assert got is accepted
-    assert dt == pytest.approx(factor * h, rel=1e-4)
+    verdict = CONTROL.judge(StubStep(error, h), None)
+    assert verdict.accepted is accepted
+    assert verdict.dt == pytest.approx(factor * h, rel=1e-4)
+    assert verdict.error == pytest.approx(error, rel=1e-4, nan_ok=True)
+
+
+@pytest.mark.parametrize(("previous", "factor"), [(0.5**5, 0.5**0.4), (1.0, 1.0)])
+def test_pi_control_remembers_the_last_accepted_error(previous, factor):
+    control = Adaptive(1e-3, 1e-3, integral=0.3, proportional=0.4)
+    last = Verdict(True, 0.5, previous)
+    expected = 0.5 * 0.9 * (0.5**5) ** (-0.7 / 5) * factor
+    assert control.judge(StubStep(0.5**5), last).dt == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("h", [0.5, -0.5])
+def test_no_attempt_is_longer_than_the_longest_step(h):
+    control = Adaptive(1e-3, 1e-3, max_step=0.6)
+    assert control.judge(StubStep(0.0, h), None).dt == math.copysign(0.6, h)
+
+
+def test_tolerances_may_differ_by_entry():
+    strict = Adaptive(1e-3, torch.tensor([1.0, 1.0, 1.0, 1e-9]))
+    assert not strict.judge(StubStep(2.0), None).accepted
+    assert Adaptive(1e-3, torch.ones(4)).judge(StubStep(2.0), None).accepted
 
 
 def test_adaptive_judges_with_the_given_norm():
     blind = Adaptive(1e-3, 1e-3, norm=lambda x: x[:0].sum())
-    assert blind.judge(StubStep(1e6))[0]
+    assert blind.judge(StubStep(1e6), None).accepted
 
 
 @pytest.mark.parametrize("end", [3.0, -3.0])
@@ -99,6 +120,9 @@ def test_a_resumed_control_keeps_its_step():
         lambda: Adaptive(rtol=math.nan),
         lambda: Adaptive(initial=0.0),
         lambda: Adaptive(max_steps=0),
+        lambda: Adaptive(min_step=0.2, max_step=0.1),
+        lambda: Adaptive(atol=torch.tensor([1e-3, 0.0])),
+        lambda: Adaptive(integral=0.0),
         lambda: Adaptive(shrink=1.5),
         lambda: FixedSteps(0),
         lambda: FixedSteps(2.5),

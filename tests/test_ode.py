@@ -53,7 +53,7 @@ def test_names_become_values_once():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: Solver("dopri"), ValueError, "unknown method 'dopri'.*did you mean 'dopri5'"),
+        (lambda: Solver("dopr5"), ValueError, "unknown method 'dopr5'.*did you mean 'dopri5'"),
         (lambda: Solver(gradient="backward"), ValueError, "backprop, checkpoint, adjoint"),
         (lambda: Solver("rk4"), ValueError, "no error estimate.*bosh3, dopri5"),
         (lambda: Solver("rk4", FixedSteps(3), Adjoint(Adaptive())), ValueError, "no error"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from odenet.solvers import TABLEAUS, rk_step
-from odenet.solvers.tableau import DOPRI5, RK4
+from odenet.solvers.tables import DOPRI5, RK4
 
 ALL = pytest.mark.parametrize("tableau", TABLEAUS, ids=lambda m: m.name)
 

@@ -11,28 +11,28 @@ import pytest
 from odenet.solvers import TABLEAUS, Tableau
 
 BY_NAME = {tableau.name: tableau for tableau in TABLEAUS}
+# Their coefficients are printed as decimals or rounded rationals: exact to about 1e-14.
+ROUNDED = {"tsit5": 2e-14, "dopri8": 1e-15}
 
-Tree = tuple  # a rooted tree is the sorted tuple of its subtrees
+Tree = tuple  # a rooted tree is the tuple of its subtrees, the larger ones first
 
 
 @cache
 def trees(order: int) -> tuple[Tree, ...]:
     """All rooted trees with ``order`` nodes (Hairer, Norsett, Wanner: Solving ODEs I, II.2)."""
-    if order == 1:
-        return ((),)
-    return tuple({tuple(sorted(forest)) for forest in forests(order - 1)})
+    return tuple(forests(order - 1, order - 1))
 
 
 @cache
-def forests(nodes: int) -> tuple[tuple[Tree, ...], ...]:
-    if nodes == 0:
+def forests(total: int, largest: int) -> tuple[tuple[Tree, ...], ...]:
+    """All multisets of trees of at most ``largest`` nodes each, ``total`` nodes together."""
+    if total == 0:
         return ((),)
-    smaller = [(n, t) for n in range(1, nodes + 1) for t in trees(n)]
     return tuple(
-        tuple(t for _, t in chosen)
-        for count in range(1, nodes + 1)
-        for chosen in combinations_with_replacement(smaller, count)
-        if sum(n for n, _ in chosen) == nodes
+        (*chosen, *rest)
+        for count in range(total // largest + 1 if largest else 0)
+        for chosen in combinations_with_replacement(trees(largest), count)
+        for rest in forests(total - count * largest, largest - 1)
     )
 
 
@@ -65,22 +65,23 @@ def defect(tableau: Tableau, weights, tree: Tree) -> Fraction:
 
 
 def test_number_of_trees_is_the_known_one():
-    assert [len(trees(n)) for n in range(1, 7)] == [1, 1, 2, 4, 9, 20]
+    assert [len(trees(n)) for n in range(1, 10)] == [1, 1, 2, 4, 9, 20, 48, 115, 286]
 
 
 @pytest.mark.parametrize("tableau", TABLEAUS, ids=lambda m: m.name)
 def test_order_conditions_hold_exactly_and_end_at_the_order(tableau):
+    slack = ROUNDED.get(tableau.name, 0)
     for order in range(1, tableau.order + 1):
-        assert all(defect(tableau, tableau.b, tree) == 0 for tree in trees(order))
-    assert any(defect(tableau, tableau.b, tree) for tree in trees(tableau.order + 1))
+        assert all(abs(defect(tableau, tableau.b, tree)) <= slack for tree in trees(order))
+    assert any(abs(defect(tableau, tableau.b, tree)) > 1e-7 for tree in trees(tableau.order + 1))
 
 
-@pytest.mark.parametrize("name", ["bosh3", "dopri5"])
-def test_embedded_solution_is_one_order_lower(name):
-    tableau = BY_NAME[name]
+@pytest.mark.parametrize("tableau", [m for m in TABLEAUS if m.b_embedded], ids=lambda m: m.name)
+def test_embedded_solution_is_one_order_lower(tableau):
+    slack, weights = ROUNDED.get(tableau.name, 0), tableau.b_embedded
     for order in range(1, tableau.order):
-        assert all(defect(tableau, tableau.b_embedded, tree) == 0 for tree in trees(order))
-    assert any(defect(tableau, tableau.b_embedded, tree) for tree in trees(tableau.order))
+        assert all(abs(defect(tableau, weights, tree)) <= slack for tree in trees(order))
+    assert any(abs(defect(tableau, weights, tree)) > 1e-7 for tree in trees(tableau.order))
 
 
 @pytest.mark.parametrize("tableau", TABLEAUS, ids=lambda m: m.name)
@@ -91,11 +92,12 @@ def test_dense_output_has_its_order_at_every_time(tableau):
             values = stage_weights(tableau, tree)
             for power in range(len(tableau.dense[0])):
                 got = sum(row[power] * v for row, v in zip(tableau.dense, values, strict=True))
-                assert got == (Fraction(1, density(tree)) if power + 1 == order else 0)
+                expected = Fraction(1, density(tree)) if power + 1 == order else 0
+                assert abs(got - expected) <= ROUNDED.get(tableau.name, 0)
 
 
 def test_fsal_is_derived():
-    assert {m.name for m in TABLEAUS if m.fsal} == {"bosh3", "dopri5"}
+    assert {m.name for m in TABLEAUS if m.fsal} == {"bosh3", "dopri5", "tsit5", "dopri8"}
 
 
 def test_dopri5_error_estimate_is_two_thirds_of_the_published_pair():

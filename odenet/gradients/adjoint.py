@@ -16,12 +16,15 @@ from odenet.solvers import (
     Field,
     Method,
     Solution,
-    Stats,
+    Trajectory,
     Work,
     rms,
     sample,
     steps,
 )
+
+Pack = Callable[[Sequence[Tensor]], Tensor]
+Unpack = Callable[[Tensor], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,18 @@ class Adjoint:
     ``da/dt = -a df/dy``, and the parameter gradient, the integral of ``a df/dtheta``. At each
     output time the loss's gradient there is added to ``a``.
 
-    The solve uses the forward control unless ``control`` is given. Its error norm leaves the
-    parameter integral out (Kidger, Chen, Lyons 2021) unless ``seminorm`` is False. The adjoint is
+    ``control`` and ``method`` are those of the forward solve unless given. The error norm leaves
+    the parameter integral out (Kidger, Chen, Lyons 2021) unless ``seminorm`` is False. With
+    ``interpolated`` the state is not solved again but read from the forward solve's dense output
+    (Daulbaev et al. 2020): no drift, and memory that grows with the accepted steps. The adjoint is
     solved in units of its own size, so that a tolerance means the same accuracy whatever constant
     multiplies the loss. Differentiable once.
     """
 
     control: Control | None = None
     seminorm: bool = True
+    interpolated: bool = False
+    method: Method | None = None
 
     def __call__(
         self,
@@ -53,91 +60,105 @@ class Adjoint:
         work = Work()
 
         def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
-            ys = sample(steps(f, y0, ts, method, control, work.forward), y0, ts)
-            return ys, [ys], pullback
-
-        def pullback(
-            cotangent: Tensor, inputs: Sequence[Tensor], residuals: Sequence[Tensor]
-        ) -> list[Tensor]:
-            (ys,), (_, *params) = residuals, inputs
-            size = max(float(rms(c)) for c in cotangent)
-            if size == 0 or not math.isfinite(size):
-                return [torch.full_like(x, size) for x in inputs]
-            backward = self._backward_control(control, 2 * ys[0].numel())
-            a, gradients = _solve_backwards(
-                f, params, ts, ys, cotangent / size, method, backward, work.backward
+            path = steps(f, y0, ts, method, control, work.forward)
+            known = Trajectory(path) if self.interpolated else None
+            ys = sample(known.steps if known else path, y0, ts)
+            backward = _Backward(
+                f,
+                ts,
+                self.method or method,
+                self.control or control,
+                self.seminorm,
+                known,
+                work,
             )
-            return [a * size, *(g * size for g in gradients)]
+            return ys, [ys, *(known.tensors if known else [])], backward.pullback
 
         return Solution(tuple(ts), with_pullback(primal, y0, *params), work)
 
-    def _backward_control(self, forward: Control, without_params: int) -> Control:
-        control = self.control or forward
-        if not (self.seminorm and isinstance(control, Adaptive)):
-            return control
-        norm = control.norm
-        return replace(control, norm=lambda x: norm(x[:without_params]))
+
+@dataclass(frozen=True, eq=False)
+class _Backward:
+    """The backward solve; ``known`` is the forward trajectory where it is not solved again."""
+
+    f: Field
+    ts: Sequence[float]
+    method: Method
+    control: Control
+    seminorm: bool
+    known: Trajectory | None
+    work: Work
+
+    def pullback(
+        self, cotangent: Tensor, inputs: Sequence[Tensor], residuals: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """The gradients of ``y0`` and the parameters, solved in units of the cotangent's size."""
+        ys, *kept = residuals
+        size = max(float(rms(c)) for c in cotangent)
+        if size == 0 or not math.isfinite(size):
+            return [torch.full_like(x, size) for x in inputs]
+        known = self.known.with_tensors(kept) if self.known else None
+        gradients = self._solve(ys, cotangent / size, inputs[1:], known)
+        return [g * size for g in gradients]
+
+    def _solve(
+        self, ys: Tensor, cotangent: Tensor, params: Sequence[Tensor], known: Trajectory | None
+    ) -> list[Tensor]:
+        """Piece by piece between outputs: the adjoint at ``ts[0]``, the parameter gradients."""
+        ts, stats, dt = self.ts, self.work.backward, 0.0
+        resolved = 0 if known else 1
+        pack, unpack = _packing([ys[0]] * (resolved + 1) + list(params))
+        field = _augmented(self.f, params, pack, unpack, known)
+        control = self._control(ys[0].numel() * (resolved + 1))
+        a, gradients = cotangent[-1], [torch.zeros_like(p) for p in params]
+        for i in range(len(ts) - 1, 0, -1):
+            # The forward state is known here: starting from it forgets the drift of the last piece.
+            state = pack([*ys[i : i + resolved], a, *gradients])
+            piece = control.resume(ts, dt)
+            for step in steps(field, state, (ts[i], ts[i - 1]), self.method, piece, stats):
+                state, dt = step.y1, stats.dt
+            pieces = unpack(state)
+            if resolved:
+                self._record_drift(pieces.pop(0), ys[i - 1])
+            a, gradients = pieces[0] + cotangent[i - 1], pieces[1:]
+        return [a, *gradients]
+
+    def _control(self, without_params: int) -> Control:
+        if not (self.seminorm and isinstance(self.control, Adaptive)):
+            return self.control
+        norm = self.control.norm
+        return replace(self.control, norm=lambda x: norm(x[:without_params]))
+
+    def _record_drift(self, missed: Tensor, y: Tensor) -> None:
+        distance = float(rms(missed - y) / rms(y).clamp_min(torch.finfo(y.dtype).tiny))
+        self.work.drift = max(distance, self.work.drift or 0.0)
 
 
-def _solve_backwards(
-    f: Field,
-    params: Sequence[Tensor],
-    ts: Sequence[float],
-    ys: Tensor,
-    cotangent: Tensor,
-    method: Method,
-    control: Control,
-    stats: Stats,
-) -> tuple[Tensor, list[Tensor]]:
-    """The adjoint at ``ts[0]`` and the parameter gradients, piece by piece between outputs."""
-    pack, unpack = _packing(ys[0], params)
-    augmented = _augmented(f, params, pack, unpack)
-    a = cotangent[-1]
-    gradients = [torch.zeros_like(p) for p in params]
-    dt = 0.0
-    for i in range(len(ts) - 1, 0, -1):
-        # The forward state is known here: starting from it forgets the drift of the last piece.
-        state = pack(ys[i], a, gradients)
-        piece = control.resume(ts, dt)
-        lengths = [0.0, dt]
-        for step in steps(augmented, state, (ts[i], ts[i - 1]), method, piece, stats):
-            state = step.y1
-            lengths.append(step.h)
-        # The last step was cut at the output time; the one before it tells what is possible.
-        dt = max(lengths[-2:], key=abs)
-        _, a, gradients = unpack(state)
-        a = a + cotangent[i - 1]
-    return a, gradients
-
-
-Pack = Callable[[Tensor, Tensor, Sequence[Tensor]], Tensor]
-Unpack = Callable[[Tensor], tuple[Tensor, Tensor, list[Tensor]]]
-
-
-def _packing(y: Tensor, params: Sequence[Tensor]) -> tuple[Pack, Unpack]:
-    """State, adjoint and parameter gradients as one vector, and back."""
-    sizes = [y.numel(), y.numel(), *(p.numel() for p in params)]
-
-    def pack(y: Tensor, a: Tensor, gradients: Sequence[Tensor]) -> Tensor:
-        return torch.cat([x.reshape(-1).to(y.dtype) for x in (y, a, *gradients)])
-
-    def unpack(state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        y_, a_, *gradients = state.split(sizes)
-        shaped = [g.view(p.shape).to(p.dtype) for g, p in zip(gradients, params, strict=True)]
-        return y_.view(y.shape), a_.view(y.shape), shaped
-
-    return pack, unpack
-
-
-def _augmented(f: Field, params: Sequence[Tensor], pack: Pack, unpack: Unpack) -> Field:
-    """The right-hand side ``(f, -a df/dy, -a df/dtheta)`` of the backward solve."""
+def _augmented(
+    f: Field, params: Sequence[Tensor], pack: Pack, unpack: Unpack, known: Trajectory | None
+) -> Field:
+    """The right-hand side ``(f, -a df/dy, -a df/dtheta)``, the first only where y is unknown."""
 
     def field(t: float, state: Tensor) -> Tensor:
-        y, a, _ = unpack(state)
+        y, a = (known(t), unpack(state)[0]) if known else unpack(state)[:2]
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             dy = f(t, y)
-        da, *gradients = vjp([(dy, -a)], [y, *params])
-        return pack(dy.detach(), da, gradients)
+        slopes = vjp([(dy, -a)], [y, *params])
+        return pack(slopes if known else [dy.detach(), *slopes])
 
     return field
+
+
+def _packing(templates: Sequence[Tensor]) -> tuple[Pack, Unpack]:
+    """Tensors of the templates' shapes as one vector of the first one's precision, and back."""
+    sizes = [x.numel() for x in templates]
+
+    def pack(pieces: Sequence[Tensor]) -> Tensor:
+        return torch.cat([x.reshape(-1).to(templates[0].dtype) for x in pieces])
+
+    def unpack(vector: Tensor) -> list[Tensor]:
+        pieces = zip(vector.split(sizes), templates, strict=True)
+        return [x.view(like.shape).to(like.dtype) for x, like in pieces]
+
+    return pack, unpack

@@ -1,16 +1,20 @@
 """Numerics only: knows tensors and functions, nothing of learning."""
 
-from odenet.solvers.control import Adaptive, Control, FixedSteps, rms
-from odenet.solvers.integrate import covered, sample, steps
+from odenet.solvers.adams import Adams
+from odenet.solvers.control import Adaptive, Control, FixedSteps, Verdict, rms
+from odenet.solvers.integrate import Trajectory, covered, sample, steps
 from odenet.solvers.methods import METHODS
 from odenet.solvers.runge_kutta import RungeKutta, rk_step
+from odenet.solvers.scipy_adams import SciPyAdams
 from odenet.solvers.solution import Solution, SolveError, Stats, Work
 from odenet.solvers.step import Field, History, Method, Step
-from odenet.solvers.tableau import TABLEAUS, Tableau
+from odenet.solvers.tableau import Tableau
+from odenet.solvers.tables import TABLEAUS
 
 __all__ = [
     "METHODS",
     "TABLEAUS",
+    "Adams",
     "Adaptive",
     "Control",
     "Field",
@@ -18,11 +22,14 @@ __all__ = [
     "History",
     "Method",
     "RungeKutta",
+    "SciPyAdams",
     "Solution",
     "SolveError",
     "Stats",
     "Step",
     "Tableau",
+    "Trajectory",
+    "Verdict",
     "Work",
     "covered",
     "rk_step",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,9 +17,20 @@ from torch import Tensor
 from odenet.solvers.step import Field, Step
 
 
+class Verdict(NamedTuple):
+    """Of an attempted step: its error in units of the tolerance, and the next signed length."""
+
+    accepted: bool
+    dt: float
+    error: float
+
+
 class Control(Protocol):
     @property
     def max_steps(self) -> float: ...
+
+    @property
+    def min_step(self) -> float: ...
 
     def stops(self, ts: Sequence[float]) -> Sequence[float]:
         """The times, after ``ts[0]``, at which a step must end; the last one is ``ts[-1]``."""
@@ -29,8 +40,8 @@ class Control(Protocol):
         """The signed length of the first attempt; ``k`` is the slope at ``(t, y)``."""
         ...
 
-    def judge(self, step: Step) -> tuple[bool, float]:
-        """Whether the step is accepted, and the signed length of the next attempt."""
+    def judge(self, step: Step, previous: Verdict | None) -> Verdict:
+        """Whether the step is accepted; ``previous`` is the verdict on the last accepted one."""
         ...
 
     def resume(self, ts: Sequence[float], dt: float) -> Control:
@@ -54,6 +65,7 @@ class FixedSteps:
     size: float | None = None
 
     max_steps = math.inf
+    min_step = 0.0
 
     def __post_init__(self) -> None:
         if self.count is not None and self.size is not None:
@@ -78,11 +90,11 @@ class FixedSteps:
     def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
         return math.copysign(math.inf, end - t)
 
-    def judge(self, step: Step) -> tuple[bool, float]:
+    def judge(self, step: Step, previous: Verdict | None) -> Verdict:
         # A sum is finite unless an entry is not, or finite entries overflow: then look at each.
         total = float(step.y1.detach().sum())
         finite = math.isfinite(total) or bool(torch.isfinite(step.y1).all())
-        return finite, math.copysign(math.inf, step.h)
+        return Verdict(finite, math.copysign(math.inf, step.h), 0.0)
 
     def resume(self, ts: Sequence[float], dt: float) -> FixedSteps:
         return self if self.count is None else FixedSteps(size=abs(ts[-1] - ts[0]) / self.count)
@@ -90,32 +102,45 @@ class FixedSteps:
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Elementary step-size control (Hairer, Norsett, Wanner: Solving ODEs I, II.4).
+    """Step-size control by the error of a step (Hairer, Norsett, Wanner: Solving ODEs I, II.4).
 
-    A step is accepted where ``norm(error / (atol + rtol max(|y0|, |y1|))) <= 1``. The next one is
-    ``safety * norm ** (-1 / order)`` times as long, within ``shrink`` and ``growth``.
+    A step is accepted where ``error = norm(estimate / (atol + rtol max(|y0|, |y1|))) <= 1``. The
+    next one is ``safety error^(-(integral + proportional) / order) previous^(proportional /
+    order)`` times as long, within ``shrink`` and ``growth``. The elementary controller has
+    ``proportional = 0``; ``integral = 0.3, proportional = 0.4`` is a common PI controller
+    (Hairer, Wanner: Solving ODEs II, IV.2). ``initial`` is the first length tried; no attempt is
+    longer than ``max_step``, and one shorter than ``min_step`` is an error. Tolerances may be
+    tensors that broadcast with the state.
 
     Raises ``ValueError`` for tolerances, factors or limits outside their range.
     """
 
-    rtol: float = 1e-6
-    atol: float = 1e-6
+    rtol: float | Tensor = 1e-6
+    atol: float | Tensor = 1e-6
     norm: Callable[[Tensor], Tensor] = rms
     safety: float = 0.9
     shrink: float = 0.2
     growth: float = 10.0
+    integral: float = 1.0
+    proportional: float = 0.0
     initial: float | None = None
+    min_step: float = 0.0
+    max_step: float = math.inf
     max_steps: int = 10_000
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {value!r}")
+            value = torch.as_tensor(getattr(self, name))
+            if not bool(((value > 0) & value.isfinite()).all()):
+                raise ValueError(f"{name} must be positive and finite, got {value.tolist()!r}")
         if not 0 < self.shrink < 1 <= self.growth or not 0 < self.safety <= 1:
             raise ValueError("factors must satisfy 0 < shrink < 1 <= growth and 0 < safety <= 1")
         if self.initial is not None and not 0 < self.initial < math.inf:
             raise ValueError(f"initial must be positive and finite, got {self.initial!r}")
+        if not 0 <= self.min_step <= self.max_step or not self.max_step > 0:
+            raise ValueError("limits must satisfy 0 <= min_step <= max_step and max_step > 0")
+        if self.integral + self.proportional <= 0 or self.proportional < 0:
+            raise ValueError("integral + proportional must be positive, proportional not negative")
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, got {self.max_steps!r}")
 
@@ -126,7 +151,7 @@ class Adaptive:
     def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
         """The starting step size of Hairer, Norsett, Wanner: Solving ODEs I, II.4."""
         if self.initial is not None:
-            return math.copysign(self.initial, end - t)
+            return math.copysign(min(self.initial, self.max_step), end - t)
         scale = self.atol + self.rtol * y.abs()
         d0, d1 = float(self.norm(y / scale)), float(self.norm(k / scale))
         h0 = min(0.01 * d0 / d1 if d0 > 1e-5 and d1 > 1e-5 else 1e-6, abs(end - t))
@@ -135,16 +160,23 @@ class Adaptive:
         largest = max(d1, d2)
         h1 = (0.01 / largest) ** (1 / order) if largest > 1e-15 else max(1e-6, 1e-3 * h0)
         h = min(100 * h0, h1) if math.isfinite(h1) else h0
-        return math.copysign(h, end - t)
+        return math.copysign(min(h, self.max_step), end - t)
 
     @torch.no_grad()
-    def judge(self, step: Step) -> tuple[bool, float]:
+    def judge(self, step: Step, previous: Verdict | None) -> Verdict:
         scale = torch.maximum(step.y0.abs(), step.y1.abs()).mul_(self.rtol).add_(self.atol)
         error = float(self.norm(step.error().div_(scale)))
         if not math.isfinite(error):
-            return False, step.h * self.shrink
-        factor = self.safety * max(error, 1e-10) ** (-1 / step.rule.order)
-        return error <= 1, step.h * min(max(factor, self.shrink), self.growth)
+            return Verdict(False, step.h * self.shrink, error)
+        factor = self.safety * max(error, 1e-10) ** (
+            -(self.integral + self.proportional) / step.rule.order
+        )
+        if previous and self.proportional:
+            factor *= max(previous.error, 1e-10) ** (self.proportional / step.rule.order)
+        if error > 1:
+            factor = min(factor, self.safety)  # a refused step is never repeated or lengthened
+        length = abs(step.h) * min(max(factor, self.shrink), self.growth)
+        return Verdict(error <= 1, math.copysign(min(length, self.max_step), step.h), error)
 
     def resume(self, ts: Sequence[float], dt: float) -> Adaptive:
         return replace(self, initial=abs(dt)) if dt else self

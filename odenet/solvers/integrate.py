@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from odenet.solvers.control import Control
+from odenet.solvers.scipy_adams import SciPyAdams
 from odenet.solvers.solution import SolveError, Stats
 from odenet.solvers.step import Field, History, Method, Step
 
@@ -26,12 +30,16 @@ def steps(
         stats.nfe += 1
         return f(t, y)
 
+    if isinstance(method, SciPyAdams):
+        yield from method.path(counted, y0, ts, control, stats)
+        return
     t, y = ts[0], y0
     history = History().at(counted, t, y, method.memory)
     dt = control.first_step(counted, t, y, history.slopes[0], ts[-1], method.order)
-    smallest = 4 * sys.float_info.epsilon * max(abs(ts[0]), abs(ts[-1]))
+    previous = None
+    smallest = max(control.min_step, 4 * sys.float_info.epsilon * max(abs(ts[0]), abs(ts[-1])))
     attempts = 0
-    for stop in control.stops(ts):
+    for stop in _stops(ts, method, control):
         while t != stop:
             history = history.at(counted, t, y, method.memory)
             t1 = _land(t, dt, stop)
@@ -39,18 +47,19 @@ def steps(
             if attempts > control.max_steps:
                 raise SolveError(f"more than {control.max_steps} steps", t, dt, stats)
             step = method.step(counted, t, t1, y, history)
-            accepted, proposed = control.judge(step)
-            if accepted:
+            verdict = control.judge(step, previous)
+            if verdict.accepted:
                 stats.accepted += 1
-                yield step
                 # A step cut short at a stop says nothing against the length planned before.
-                dt = proposed if t1 != stop else max(dt, proposed, key=abs)
+                dt = verdict.dt if t1 != stop else max(dt, verdict.dt, key=abs)
+                stats.dt, previous = dt, verdict
+                yield step
                 t, y, history = t1, step.y1, step.history
             else:
                 stats.rejected += 1
-                if not smallest < abs(proposed) < abs(step.h):
+                if not smallest < abs(verdict.dt) < abs(step.h):
                     raise _failure(step, stats)
-                dt = proposed
+                dt = verdict.dt
 
 
 def sample(path: Iterable[Step], y0: Tensor, ts: Sequence[float]) -> Tensor:
@@ -65,12 +74,45 @@ def sample(path: Iterable[Step], y0: Tensor, ts: Sequence[float]) -> Tensor:
     return torch.cat(pieces)
 
 
+class Trajectory:
+    """The solution between the ends of a path, read from its steps: ``trajectory(t)``."""
+
+    def __init__(self, path: Iterable[Step]) -> None:
+        self.steps = list(path)
+        self._sign = math.copysign(1.0, self.steps[0].h)
+        self._ends = [self._sign * step.t1 for step in self.steps]
+
+    def __call__(self, t: float) -> Tensor:
+        i = bisect_left(self._ends, self._sign * t)
+        return self.steps[min(i, len(self.steps) - 1)]([t])[0]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that the trajectory is read from, in the order that ``with_tensors`` takes."""
+        return [x for step in self.steps for x in (step.y0, step.y1, *step.slopes)]
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> Trajectory:
+        rest = iter(tensors)
+        return Trajectory(
+            replace(s, y0=next(rest), y1=next(rest), slopes=tuple(next(rest) for _ in s.slopes))
+            for s in self.steps
+        )
+
+
 def covered(step: Step, ts: Sequence[float], start: int) -> Sequence[float]:
     """The times ``ts[start:]`` that lie in the step, its end included."""
     stop = start
     while stop < len(ts) and (ts[stop] - step.t1) * step.h <= 0:
         stop += 1
     return ts[start:stop]
+
+
+def _stops(ts: Sequence[float], method: Method, control: Control) -> Sequence[float]:
+    """Where a step must end: also at each output where the method cannot interpolate."""
+    stops = control.stops(ts)
+    if method.interpolates:
+        return stops
+    return sorted({*stops, *ts[1:]}, reverse=ts[-1] < ts[0])
 
 
 def _land(t: float, dt: float, stop: float) -> float:

@@ -29,6 +29,10 @@ class RungeKutta:
     def adaptive(self) -> bool:
         return self.tableau.error_weights is not None
 
+    @property
+    def interpolates(self) -> bool:
+        return self.tableau.dense_order >= self.tableau.order - 1
+
     def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
         return rk_step(self.tableau, f, t, t1, y, history.slopes[0])
 

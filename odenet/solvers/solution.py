@@ -9,11 +9,16 @@ from torch import Tensor
 
 @dataclass
 class Stats:
-    """The cost of one solve: evaluations of the field, accepted and rejected steps."""
+    """The cost of one solve: evaluations of the field, accepted and rejected steps.
+
+    ``dt`` is the signed length that the control would try next: another solve of the same model
+    can start with it (``Adaptive(initial=abs(dt))``).
+    """
 
     nfe: int = 0
     accepted: int = 0
     rejected: int = 0
+    dt: float = field(default=0.0, repr=False, compare=False)
 
     def __add__(self, other: Stats) -> Stats:
         return Stats(
@@ -26,11 +31,14 @@ class Work:
     """The cost of a solve and of its gradient.
 
     ``backward`` fills when the gradient is pulled back. It counts the evaluations of the field
-    made then: none under ``Backprop``, which walks the graph of the forward pass.
+    made then: none under ``Backprop``, which walks the graph of the forward pass. ``drift`` fills
+    where ``Adjoint`` solves the state again backwards: the largest distance, relative to the
+    state, at which it misses the forward solution (there and back).
     """
 
     forward: Stats = field(default_factory=Stats)
     backward: Stats = field(default_factory=Stats)
+    drift: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

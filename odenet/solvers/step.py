@@ -97,6 +97,11 @@ class Method(Protocol):
         """Whether its steps carry an error estimate."""
         ...
 
+    @property
+    def interpolates(self) -> bool:
+        """Whether its dense output is as good as its error control assumes."""
+        ...
+
     def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
         """The step from ``(t, y)`` to time ``t1``; ``history`` begins with ``f(t, y)``."""
         ...

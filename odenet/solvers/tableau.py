@@ -1,4 +1,4 @@
-"""Runge-Kutta methods as tables of exact rationals, written as they are printed."""
+"""A Runge-Kutta method as a table of exact rationals, checked on construction."""
 
 from __future__ import annotations
 
@@ -40,11 +40,14 @@ class Tableau:
         """The method printed in ``table``: stages ``c | a ...``, then ``| b ...`` once or twice.
 
         A second row of weights is the embedded solution. ``dense`` has one row a stage: the
-        coefficients of theta, theta^2, ... in the weight of that stage.
+        coefficients of theta, theta^2, ... in the weight of that stage. A ``*`` stands for the
+        number that completes its row, where the others are printed rounded.
         """
         rows = [line.split("|") for line in table.strip().splitlines()]
-        stages = [(Fraction(left), _fractions(right)) for left, right in rows if left.strip()]
-        weights = [_fractions(right) for left, right in rows if not left.strip()]
+        nodes = [Fraction(left) for left, _ in rows if left.strip()]
+        stages = [(c, _row(right, c)) for c, (_, right) in zip(nodes, rows, strict=False)]
+        weights = [_row(right, Fraction(1)) for left, right in rows if not left.strip()]
+        interpolant = zip(weights[0], dense.strip().splitlines(), strict=True)
         return cls(
             name=name,
             order=order,
@@ -54,7 +57,7 @@ class Tableau:
             a=tuple(row for _, row in stages),
             b=weights[0],
             b_embedded=weights[1] if len(weights) > 1 else None,
-            dense=tuple(_fractions(line) for line in dense.strip().splitlines()),
+            dense=tuple(_row(line, b) for b, line in interpolant),
         )
 
     def __post_init__(self) -> None:
@@ -110,112 +113,12 @@ class Tableau:
         return powers @ self._dense.T
 
 
-def _fractions(text: str) -> Row:
-    return tuple(Fraction(word) for word in text.split())
+def _row(text: str, total: Fraction) -> Row:
+    """The numbers of a row; a ``*`` becomes what the others lack of ``total``."""
+    words = text.split()
+    rest = total - sum(Fraction(word) for word in words if word != "*")
+    return tuple(rest if word == "*" else Fraction(word) for word in words)
 
 
 def _floats(row: Row) -> tuple[float, ...]:
     return tuple(float(x) for x in row)
-
-
-EULER = Tableau.parse(
-    "euler",
-    order=1,
-    dense_order=1,
-    source="Euler 1768; Hairer, Norsett, Wanner: Solving ODEs I, section II.1",
-    table="""
-    0 |
-      | 1
-    """,
-    dense="""
-    1
-    """,
-)
-
-MIDPOINT = Tableau.parse(
-    "midpoint",
-    order=2,
-    dense_order=2,
-    source="Runge 1895; Hairer, Norsett, Wanner: Solving ODEs I, section II.1",
-    table="""
-    0   |
-    1/2 | 1/2
-        | 0 1
-    """,
-    dense="""
-    1 -1
-    0  1
-    """,
-)
-
-RK4 = Tableau.parse(
-    "rk4",
-    order=4,
-    dense_order=3,
-    source="Kutta 1901; dense output: Hairer, Norsett, Wanner: Solving ODEs I, section II.6",
-    table="""
-    0   |
-    1/2 | 1/2
-    1/2 | 0 1/2
-    1   | 0 0 1
-        | 1/6 1/3 1/3 1/6
-    """,
-    dense="""
-    1 -3/2  2/3
-    0  1   -2/3
-    0  1   -2/3
-    0 -1/2  2/3
-    """,
-)
-
-BOSH3 = Tableau.parse(
-    "bosh3",
-    order=3,
-    dense_order=3,
-    source="Bogacki, Shampine 1989; dense output: the cubic Hermite interpolant",
-    table="""
-    0   |
-    1/2 | 1/2
-    3/4 | 0 3/4
-    1   | 2/9 1/3 4/9
-        | 2/9 1/3 4/9 0
-        | 7/24 1/4 1/3 1/8
-    """,
-    dense="""
-    1 -4/3  5/9
-    0  1   -2/3
-    0  4/3 -8/9
-    0 -1    1
-    """,
-)
-
-# The embedded weights are Shampine's, as in torchdiffeq and diffrax. Their error estimate is
-# exactly 2/3 of that of the published pair (5179/57600, ...), which SciPy and Hairer use.
-DOPRI5 = Tableau.parse(
-    "dopri5",
-    order=5,
-    dense_order=4,
-    source="Dormand, Prince 1980; embedded weights and dense output: Shampine 1986",
-    table="""
-    0    |
-    1/5  | 1/5
-    3/10 | 3/40        9/40
-    4/5  | 44/45      -56/15       32/9
-    8/9  | 19372/6561 -25360/2187  64448/6561 -212/729
-    1    | 9017/3168  -355/33      46732/5247  49/176  -5103/18656
-    1    | 35/384      0           500/1113    125/192 -2187/6784    11/84
-         | 35/384      0           500/1113    125/192 -2187/6784    11/84    0
-         | 1951/21600  0           22642/50085 451/720 -12231/42400  649/6300 1/60
-    """,
-    dense="""
-    1 -8048581381/2820520608     8663915743/2820520608     -12715105075/11282082432
-    0  0                         0                          0
-    0  131558114200/32700410799 -68118460800/10900136933    87487479700/32700410799
-    0 -1754552775/470086768      14199869525/1410260304    -10690763975/1880347072
-    0  127303824393/49829197408 -318862633887/49829197408   701980252875/199316789632
-    0 -282668133/205662961       2019193451/616988883      -1453857185/822651844
-    0  40617522/29380423        -110615467/29380423         69997945/29380423
-    """,
-)
-
-TABLEAUS = (EULER, MIDPOINT, RK4, BOSH3, DOPRI5)

@@ -1,0 +1,80 @@
+"""Adams methods with fixed steps, explicit and implicit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from odenet.solvers.runge_kutta import rk_step
+from odenet.solvers.step import Field, History, Step, combine
+from odenet.solvers.tables import RK4
+
+
+@dataclass(frozen=True)
+class Adams:
+    """Adams-Bashforth of the given order, or Adams-Bashforth-Moulton with ``corrections``.
+
+    The explicit step integrates the polynomial through the last ``order`` slopes. Each correction
+    evaluates the field at the new point and integrates the polynomial through that slope and the
+    last ``order - 1``: P(EC)^m E, with a fixed m instead of a stopping rule. The first steps are
+    Runge-Kutta's (RK4), so the order is at most 4 where they matter. Steps may be of unequal
+    length. (Hairer, Norsett, Wanner: Solving ODEs I, III.1 and III.5.)
+    """
+
+    order: int = 4
+    corrections: int = 0
+    adaptive = False
+    interpolates = True
+
+    @property
+    def name(self) -> str:
+        return "implicit_adams" if self.corrections else "explicit_adams"
+
+    @property
+    def memory(self) -> int:
+        return self.order
+
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
+        known = History(history.times[: self.order - 1], history.slopes[: self.order - 1])
+        if len(history.slopes) < self.order:
+            return replace(rk_step(RK4, f, t, t1, y, history.slopes[0]), history=history)
+        h = t1 - t
+        past = tuple((s - t) / h for s in history.times)
+        rule, slopes = Quadrature(past), history.slopes
+        y1 = combine(y, h, rule.weights, slopes)
+        for _ in range(self.corrections):
+            rule = Quadrature((1.0, *past[:-1]))
+            slopes = (f(t1, y1), *known.slopes)
+            y1 = combine(y, h, rule.weights, slopes)
+        return Step(rule, t, t1, y, y1, slopes, known)
+
+
+@dataclass(frozen=True)
+class Quadrature:
+    """Integrate the polynomial through slopes at ``nodes``, in units of the step."""
+
+    nodes: tuple[float, ...]
+    error_weights = None
+
+    @property
+    def order(self) -> int:
+        return len(self.nodes)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return _end_weights(self.nodes)
+
+    def dense_weights(self, theta: Tensor) -> Tensor:
+        """The integrals from 0 to theta of the Lagrange polynomials of the nodes."""
+        powers = torch.arange(len(self.nodes), dtype=torch.float64)
+        moments = theta[:, None] ** (powers + 1) / (powers + 1)
+        vandermonde = torch.tensor(self.nodes, dtype=torch.float64)[:, None] ** powers
+        return torch.linalg.solve(vandermonde, moments, left=False)
+
+
+@lru_cache(maxsize=64)  # equal steps have equal nodes
+def _end_weights(nodes: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(Quadrature(nodes).dense_weights(torch.ones(1, dtype=torch.float64))[0].tolist())

@@ -1,0 +1,85 @@
+"""SciPy's variable-order Adams integrators, which the paper used, as methods of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.integrate import ode
+from torch import Tensor
+
+from odenet.solvers.control import Adaptive, Control
+from odenet.solvers.solution import SolveError, Stats
+from odenet.solvers.step import Field, History, Step
+from odenet.solvers.tables import EULER
+
+
+@dataclass(frozen=True)
+class SciPyAdams:
+    """VODE with its Adams formulas, or LSODA, which begins with Adams and may turn to BDF.
+
+    They choose order and steps inside, in float64 on the CPU, and land on every output; nothing
+    can be differentiated through them or replayed, so only ``Adjoint`` gives gradients.
+    (Brown, Byrne, Hindmarsh 1989; Petzold 1983.)
+    """
+
+    integrator: str = "vode"
+    order = 12
+    memory = 1
+    adaptive = True
+    interpolates = False
+
+    @property
+    def name(self) -> str:
+        return f"scipy_{self.integrator}"
+
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
+        raise TypeError(f"{self.name} makes its steps itself, as a path")
+
+    def path(
+        self, f: Field, y0: Tensor, ts: Sequence[float], control: Control, stats: Stats
+    ) -> Iterator[Step]:
+        """Yield one step from each output to the next; ``stats.accepted`` counts those inside."""
+
+        def tensor(y: np.ndarray) -> Tensor:
+            # A copy: SciPy goes on to write into its arrays.
+            return torch.tensor(y, dtype=y0.dtype, device=y0.device).view(y0.shape)
+
+        def field(t: float, y: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                slope = f(t, tensor(y))
+            return slope.reshape(-1).to("cpu", torch.float64).numpy()
+
+        if not isinstance(control, Adaptive):
+            raise TypeError(f"{self.name} needs tolerances, got {control}")
+        solver = ode(field).set_integrator(self.integrator, **self._settings(control))
+        solver.set_initial_value(y0.detach().reshape(-1).to("cpu", torch.float64).numpy(), ts[0])
+        t, y, taken = ts[0], y0, 0
+        for t1 in ts[1:]:
+            end = solver.integrate(t1)
+            if not solver.successful() or not np.isfinite(end).all():
+                raise SolveError(f"{self.name} gave up", solver.t, t1 - t, stats)
+            y1 = tensor(end)
+            stats.accepted += _steps_taken(solver) - taken
+            taken = _steps_taken(solver)
+            yield Step(EULER, t, t1, y, y1, (), History())
+            t, y = t1, y1
+
+    def _settings(self, control: Adaptive) -> dict[str, Any]:
+        return {
+            "rtol": np.asarray(control.rtol).tolist(),
+            "atol": np.asarray(control.atol).tolist(),
+            "nsteps": control.max_steps,
+            "first_step": control.initial or 0.0,
+            "min_step": control.min_step,
+            "max_step": min(control.max_step, 1e30),
+            **({"method": "adams"} if self.integrator == "vode" else {}),
+        }
+
+
+def _steps_taken(solver: ode) -> int:
+    """SciPy does not say; both codes count their steps in the eleventh integer of their state."""
+    return int(solver._integrator.iwork[10])
