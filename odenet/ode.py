@@ -1,4 +1,4 @@
-"""The front door: a solver as one frozen value, ``solve``, and torchdiffeq-style functions.
+"""The front door: a solver as one frozen value, ``solve`` and ``solve_event``.
 
 All validation lives here; behind it, input is taken to be right.
 """
@@ -7,26 +7,33 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
+from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from odenet.gradients import GRADIENTS, Adjoint, Backprop, Gradient
+from odenet.gradients.function import vjp
 from odenet.solvers import (
     METHODS,
     Adaptive,
     Control,
     Field,
-    FixedSteps,
     Method,
     SciPyAdams,
     Solution,
+    SolveError,
+    Stats,
+    Step,
+    steps,
 )
 
 Times = Tensor | Sequence[float]
+Event = Callable[[Tensor, Tensor], Tensor]
 T = TypeVar("T")
 
 
@@ -93,95 +100,35 @@ def solve(
     return solution
 
 
-def odeint(
-    func: Callable[[Tensor, Any], Any],
-    y0: Any,
-    t: Tensor,
+def solve_event(
+    f: Field,
+    y0: Tensor,
+    t0: float,
+    event: Event,
+    solver: Solver | None = None,
     *,
-    rtol: float = 1e-7,
-    atol: float = 1e-9,
-    method: str = "dopri5",
-    options: Mapping[str, Any] | None = None,
-) -> Any:
-    """As ``torchdiffeq.odeint``: states at times ``t``, differentiated by backprop.
+    end: float = math.inf,
+    params: Sequence[Tensor] | None = None,
+) -> tuple[Tensor, Solution]:
+    """The time at which ``event(t, y)`` first changes its sign, and the solution until then.
 
-    ``func(t, y)`` takes the time as a tensor; ``y0`` is a tensor or a tuple of tensors, and so is
-    the result. Methods without an error estimate step from output to output, or by
-    ``options["step_size"]``. Adaptive ones take ``options`` "first_step" and "max_num_steps".
+    ``event`` takes a time and a state, as tensors, and returns one number or several, of which
+    the first to cross zero counts; it is located on the dense output. Gradients reach the event
+    time and the state there, by the implicit function theorem. ``end`` bounds the search and sets
+    its direction. Raises ``SolveError`` where no event happens before ``end``, or before the
+    control's step limit.
     """
-    solver = Solver(method, _control(method, rtol, atol, options), Backprop())
-    return _odeint(func, y0, t, solver, params=None)
-
-
-def odeint_adjoint(
-    func: Callable[[Tensor, Any], Any],
-    y0: Any,
-    t: Tensor,
-    *,
-    rtol: float = 1e-7,
-    atol: float = 1e-9,
-    method: str = "dopri5",
-    options: Mapping[str, Any] | None = None,
-    adjoint_rtol: float | None = None,
-    adjoint_atol: float | None = None,
-    adjoint_params: Sequence[Tensor] | None = None,
-) -> Any:
-    """As ``torchdiffeq.odeint_adjoint``: ``odeint``, differentiated by the adjoint method.
-
-    Unlike there, the parameter integral is left out of the error norm.
-    """
-    control = _control(method, rtol, atol, options)
-    backward = control
-    if isinstance(control, Adaptive):
-        backward = replace(
-            control, rtol=adjoint_rtol or rtol, atol=adjoint_atol or atol, initial=None
-        )
-    return _odeint(func, y0, t, Solver(method, control, Adjoint(backward)), params=adjoint_params)
-
-
-def _odeint(
-    func: Callable[[Tensor, Any], Any],
-    y0: Any,
-    t: Tensor,
-    solver: Solver,
-    params: Sequence[Tensor] | None,
-) -> Any:
-    if not isinstance(t, Tensor):
-        raise TypeError(f"t must be a 1-D tensor of times, got {type(t).__name__}")
-    if params is None and isinstance(func, nn.Module):
-        params = tuple(func.parameters())
-    if isinstance(y0, Tensor):
-        return solve(lambda s, y: func(t.new_tensor(s), y), y0, t, solver, params=params).ys
-    shapes = [y.shape for y in y0]
-
-    def unpack(y: Tensor) -> tuple[Tensor, ...]:
-        pieces = y.split([shape.numel() for shape in shapes], dim=-1)
-        lead = y.shape[:-1]
-        return tuple(p.view(*lead, *s) for p, s in zip(pieces, shapes, strict=True))
-
-    def field(s: float, y: Tensor) -> Tensor:
-        return torch.cat([k.reshape(-1) for k in func(t.new_tensor(s), unpack(y))])
-
-    packed = torch.cat([y.reshape(-1) for y in y0])
-    return unpack(solve(field, packed, t, solver, params=params).ys)
-
-
-def _control(
-    method: str, rtol: float, atol: float, options: Mapping[str, Any] | None
-) -> FixedSteps | Adaptive:
-    """The control that torchdiffeq's arguments describe."""
-    given = dict(options or {})
-    control: FixedSteps | Adaptive
-    if not _named("method", method, METHODS).adaptive:
-        allowed = ["step_size"]
-        control = FixedSteps(size=given.pop("step_size", None))
-    else:
-        allowed = ["first_step", "max_num_steps"]
-        limit = given.pop("max_num_steps", Adaptive.max_steps)
-        control = Adaptive(rtol, atol, initial=given.pop("first_step", None), max_steps=limit)
-    if given:
-        raise ValueError(f"unknown options {sorted(given)} for {method}; known: {allowed}")
-    return control
+    solver = solver or Solver()
+    _check_state(y0)
+    if isinstance(solver.method, SciPyAdams):
+        raise ValueError(f"{solver.method.name} has no dense output to locate an event on")
+    stats = Stats()
+    with torch.no_grad():
+        t, which = _locate(_checked_field(f), y0.detach(), (t0, end), event, solver, stats)
+    solution = solve(f, y0, (t0, t), solver, params=params)
+    solution.work.forward.nfe += stats.nfe
+    time, state = _at_event(f, t, solution.ys[-1], event, which)
+    return time, replace(solution, ys=torch.stack((solution.ys[0], state)))
 
 
 def _check_control(method: Method, control: Control) -> None:
@@ -281,3 +228,54 @@ def _shift_outputs(f: Field, solution: Solution, ts: Any) -> Tensor:
     slopes = torch.stack([f(t, y) for t, y in states]).detach()
     shifts = (ts - ts.detach()).to(slopes.dtype).view(-1, *[1] * (slopes.dim() - 1))
     return solution.ys + shifts * slopes
+
+
+def _locate(
+    f: Field,
+    y0: Tensor,
+    ts: tuple[float, float],
+    event: Event,
+    solver: Solver,
+    stats: Stats,
+) -> tuple[float, int]:
+    """The time of the first change of sign, and which of the event's numbers it is."""
+
+    def values(t: float, y: Tensor) -> Tensor:
+        return event(y.new_tensor(t), y).reshape(-1)
+
+    before = values(ts[0], y0).sign()
+    for step in steps(f, y0, ts, solver.method, solver.control, stats):
+        after = values(step.t1, step.y1).sign()
+        crossed = (before * after < 0) | ((after == 0) & (before != 0))
+        if crossed.any():
+            times = {_root(step, values, i): i for i in crossed.nonzero().view(-1).tolist()}
+            first = min(times, key=lambda t: abs(t - ts[0]))
+            return first, times[first]
+        # A number that starts at zero, like a ball on the ground, has crossed nothing yet.
+        before = torch.where(before == 0, after, before)
+    raise SolveError("no event", ts[1], 0.0, stats)
+
+
+def _root(step: Step, values: Field, i: int) -> float:
+    """The time inside the step at which number ``i`` of the event is zero."""
+
+    def value(t: float) -> float:
+        return float(values(t, step([t])[0])[i])
+
+    start = value(step.t0)
+    if start * value(step.t1) >= 0:  # zero at an end, or a crossing within rounding of it
+        return step.t1 if start else step.t0
+    return float(brentq(value, step.t0, step.t1, xtol=4 * sys.float_info.epsilon))
+
+
+def _at_event(f: Field, t: float, y: Tensor, event: Event, which: int) -> tuple[Tensor, Tensor]:
+    """The event's time and state with the derivatives that the crossing condition gives them."""
+    slope = f(t, y.detach()).detach()
+    with torch.enable_grad():
+        at, state = y.new_tensor(t).requires_grad_(), y.detach().requires_grad_()
+        value = event(at, state).reshape(-1)[which]
+    by_time, by_state = vjp([(value, torch.ones_like(value))], [at, state])
+    rate = by_time + (by_state * slope).sum()
+    gap = event(at.detach(), y).reshape(-1)[which]
+    time = at.detach() - (gap - gap.detach()) / rate
+    return time, y + (time - time.detach()) * slope

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-import torchdiffeq
 from torch import nn
 
 from odenet import (
@@ -17,9 +16,8 @@ from odenet import (
     FixedSteps,
     SolveError,
     Solver,
-    odeint,
-    odeint_adjoint,
     solve,
+    solve_event,
 )
 from odenet.solvers import METHODS, rms
 
@@ -69,11 +67,6 @@ def test_names_become_values_once():
         (lambda: solve(lambda t, y: y[0], Y0, TS), ValueError, r"\(2, 2\).*got \(2,\)"),
         (lambda: solve(lambda t, y: y.float(), Y0, TS), ValueError, "got.*torch.float32"),
         (lambda: solve(lambda t, y: 0.0, Y0, TS), TypeError, "return a tensor, got float"),
-        (lambda: odeint(decay, Y0, TS, method="rk5"), ValueError, "unknown method"),
-        (lambda: odeint(decay, Y0, TS, options={"step": 1}), ValueError, r"\['step'\].*known"),
-        (lambda: odeint(decay, Y0, TS, rtol=0.0), ValueError, "rtol must be positive"),
-        (lambda: odeint(decay, Y0, [0.0, 1.0]), TypeError, "1-D tensor"),
-        (lambda: odeint_adjoint(decay, Y0, TS), TypeError, "params"),
     ],
 )
 def test_bad_input_is_refused_with_what_is_allowed(call, error, message):
@@ -133,76 +126,47 @@ def test_failures_reach_the_caller_of_the_backward_pass():
     assert caught.value.stats is solution.work.backward
 
 
-@pytest.mark.parametrize("ts", [TS, TS.flip(0)], ids=["forward", "reverse"])
-@pytest.mark.parametrize("method", ["euler", "midpoint"])
-def test_odeint_equals_torchdiffeq_on_its_fixed_grid(method, ts):
-    ours = odeint(Spiral(), Y0, ts, method=method)
-    torch.testing.assert_close(ours, torchdiffeq.odeint(Spiral(), Y0, ts, method=method))
-
-
-@pytest.mark.parametrize("ts", [TS, TS.flip(0)], ids=["forward", "reverse"])
-@pytest.mark.parametrize("method", ["bosh3", "dopri5"])
-def test_odeint_is_at_least_as_accurate_as_torchdiffeq(method, ts):
-    exact = torchdiffeq.odeint(Spiral(), Y0, ts, rtol=1e-12, atol=1e-12)
-    for tolerance in (1e-4, 1e-6, 1e-8):
-        same = {"method": method, "rtol": tolerance, "atol": tolerance}
-        ours = (odeint(Spiral(), Y0, ts, **same) - exact).abs().max()
-        theirs = (torchdiffeq.odeint(Spiral(), Y0, ts, **same) - exact).abs().max()
-        assert ours < min(1.5 * theirs, 100 * tolerance)
-
-
-def test_nfe_is_not_above_torchdiffeq_at_equal_tolerance():
-    class Counted(Spiral):
-        nfe = 0
-
-        def forward(self, t, y):
-            self.nfe += 1
-            return super().forward(t, y)
-
-    for tolerance in (1e-3, 1e-5, 1e-7):
-        func = Counted()
-        torchdiffeq.odeint(func, Y0, TS, rtol=tolerance, atol=tolerance)
-        ours = solve(Spiral(), Y0, TS, Solver("dopri5", Adaptive(tolerance, tolerance))).work
-        assert ours.forward.nfe <= func.nfe + 6
-
-
-def test_odeint_adjoint_gradients_agree_with_torchdiffeq():
-    def gradients(integrate):
-        func, y0 = Spiral(), Y0.clone().requires_grad_()
-        ts = TS.clone().requires_grad_()
-        ys = integrate(func, y0, ts, rtol=1e-9, atol=1e-9)
-        ys.pow(2).sum().backward()
-        return [y0.grad, ts.grad, *(p.grad for p in func.parameters())]
-
-    ours, theirs = gradients(odeint_adjoint), gradients(torchdiffeq.odeint_adjoint)
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("integrate", [odeint, odeint_adjoint])
-def test_a_tuple_of_states_comes_back_as_a_tuple(integrate):
-    class Pair(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.rate = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
-
-        def forward(self, t, state):
-            x, v = state
-            return -self.rate * x, t * torch.ones_like(v)
-
-    func = Pair()
-    x, v = integrate(func, (torch.ones(2, 3).double(), torch.zeros(4).double()), TS)
-    assert (x.shape, v.shape) == ((7, 2, 3), (7, 4))
-    torch.testing.assert_close(v[-1], torch.full((4,), 4.5).double())
-    x[-1].sum().backward()
-    assert func.rate.grad.item() == pytest.approx(-6 * 3 * math.exp(-1.5), rel=1e-5)
-
-
-def test_fixed_step_size_is_an_option():
-    coarse = odeint(decay, Y0, TS, method="rk4")
-    fine = odeint(decay, Y0, TS, method="rk4", options={"step_size": 0.05})
-    exact = Y0 * torch.exp(-TS)[:, None, None]
-    assert (fine - exact).abs().max() < (coarse - exact).abs().max() / 100
-
-
 def test_rms_is_the_root_of_the_mean_square():
     assert rms(torch.tensor([3.0, 4.0])).item() == pytest.approx(math.sqrt(12.5))
+
+
+def test_the_first_of_several_events_counts():
+    solver = Solver("tsit5", Adaptive(1e-9, 1e-9))
+
+    def event(t, y):
+        return torch.stack((y[0] - 0.2, t - 3.0, y[0] - 0.5))
+
+    t, solution = solve_event(decay, torch.ones(1).double(), 0.0, event, solver)
+    assert float(t) == pytest.approx(math.log(2), rel=1e-8)
+    assert float(solution.ys[-1]) == pytest.approx(0.5, rel=1e-8)
+
+
+def test_no_event_before_the_end_is_an_error():
+    with pytest.raises(SolveError, match="no event at t = 2"):
+        solve_event(decay, Y0, 0.0, lambda t, y: y[0, 0] + 1, end=2.0)
+
+
+@pytest.mark.parametrize("control", [FixedSteps(size=0.1), Adaptive()])
+def test_an_event_under_either_control(control):
+    solver = Solver("dopri5", control)
+    t, _ = solve_event(decay, Y0, 0.0, lambda t, y: y[0, 0] - 0.5, solver)
+    assert float(t) == pytest.approx(math.log(2), rel=1e-5)
+
+
+def test_scipy_methods_solve_and_give_adjoint_gradients_only():
+    tight = Adaptive(1e-9, 1e-9)
+    exact = solve(Spiral(), Y0, TS, Solver("dopri8", tight)).ys
+    for name in ("scipy_vode", "scipy_lsoda"):
+        solution = solve(Spiral().requires_grad_(False), Y0, TS, Solver(name, tight))
+        torch.testing.assert_close(solution.ys, exact, rtol=0, atol=1e-6)
+        assert solution.work.forward.nfe > solution.work.forward.accepted > 6
+        with pytest.raises(ValueError, match="differentiate it with Adjoint"):
+            solve(Spiral(), Y0, TS, Solver(name, tight))
+        with pytest.raises(ValueError, match="chooses its own steps"):
+            Solver(name, FixedSteps(3), "adjoint")
+
+
+def test_warm_start_saves_the_starting_step():
+    cold = solve(Spiral(), Y0, TS)
+    warm = solve(Spiral(), Y0, TS, Solver(control=Adaptive(initial=abs(cold.work.forward.dt))))
+    assert warm.work.forward.nfe < cold.work.forward.nfe

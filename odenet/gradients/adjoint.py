@@ -152,13 +152,19 @@ def _augmented(
 
 def _packing(templates: Sequence[Tensor]) -> tuple[Pack, Unpack]:
     """Tensors of the templates' shapes as one vector of the first one's precision, and back."""
-    sizes = [x.numel() for x in templates]
+    sizes = [x.numel() * (2 if x.is_complex() else 1) for x in templates]
 
     def pack(pieces: Sequence[Tensor]) -> Tensor:
-        return torch.cat([x.reshape(-1).to(templates[0].dtype) for x in pieces])
+        real = (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x for x in pieces)
+        return torch.cat([x.reshape(-1).to(templates[0].dtype) for x in real])
 
     def unpack(vector: Tensor) -> list[Tensor]:
-        pieces = zip(vector.split(sizes), templates, strict=True)
-        return [x.view(like.shape).to(like.dtype) for x, like in pieces]
+        return [_like(x, y) for x, y in zip(vector.split(sizes), templates, strict=True)]
 
     return pack, unpack
+
+
+def _like(flat: Tensor, template: Tensor) -> Tensor:
+    if template.is_complex():
+        flat = torch.view_as_complex(flat.view(-1, 2))
+    return flat.view(template.shape).to(template.dtype)

@@ -6,8 +6,9 @@ whether it is accepted and how long the next one may be.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -32,7 +33,7 @@ class Control(Protocol):
     @property
     def min_step(self) -> float: ...
 
-    def stops(self, ts: Sequence[float]) -> Sequence[float]:
+    def stops(self, ts: Sequence[float]) -> Iterable[float]:
         """The times, after ``ts[0]``, at which a step must end; the last one is ``ts[-1]``."""
         ...
 
@@ -58,29 +59,36 @@ def rms(x: Tensor) -> Tensor:
 class FixedSteps:
     """``count`` equal steps, or steps of length ``size`` (the last one is cut at the end).
 
-    With neither, one step leads from each output time to the next.
+    Or from point to point of a ``grid`` of times; or, with none of these, from output to output.
     """
 
     count: int | None = None
     size: float | None = None
+    grid: tuple[float, ...] | None = None
 
     max_steps = math.inf
     min_step = 0.0
 
     def __post_init__(self) -> None:
-        if self.count is not None and self.size is not None:
-            raise ValueError("FixedSteps takes count or size, not both")
+        if sum(x is not None for x in (self.count, self.size, self.grid)) > 1:
+            raise ValueError("FixedSteps takes only one of count, size and grid")
         if self.count is not None and (type(self.count) is not int or self.count < 1):
             raise ValueError(f"count must be an integer of at least 1, got {self.count!r}")
         if self.size is not None and not 0 < self.size < math.inf:
             raise ValueError(f"size must be positive and finite, got {self.size!r}")
 
-    def stops(self, ts: Sequence[float]) -> Sequence[float]:
+    def stops(self, ts: Sequence[float]) -> Iterable[float]:
         start, end = ts[0], ts[-1]
+        if self.grid is not None:
+            low, high = sorted((start, end))
+            inside = sorted((t for t in self.grid if low < t < high), reverse=end < start)
+            return [*inside, end]
         if self.size is not None:
+            h = math.copysign(self.size, end - start)
+            if math.isinf(end):
+                return (start + i * h for i in itertools.count(1))
             # A step shorter than a millionth of the others is rounding, not a step.
             n = max(1, math.ceil(abs(end - start) / self.size - 1e-6))
-            h = math.copysign(self.size, end - start)
         elif self.count is not None:
             n, h = self.count, (end - start) / self.count
         else:

@@ -37,7 +37,8 @@ def steps(
     history = History().at(counted, t, y, method.memory)
     dt = control.first_step(counted, t, y, history.slopes[0], ts[-1], method.order)
     previous = None
-    smallest = max(control.min_step, 4 * sys.float_info.epsilon * max(abs(ts[0]), abs(ts[-1])))
+    reach = ts[-1] if math.isfinite(ts[-1]) else t + dt
+    smallest = max(control.min_step, 4 * sys.float_info.epsilon * max(abs(t), abs(reach)))
     attempts = 0
     for stop in _stops(ts, method, control):
         while t != stop:
@@ -107,7 +108,7 @@ def covered(step: Step, ts: Sequence[float], start: int) -> Sequence[float]:
     return ts[start:stop]
 
 
-def _stops(ts: Sequence[float], method: Method, control: Control) -> Sequence[float]:
+def _stops(ts: Sequence[float], method: Method, control: Control) -> Iterable[float]:
     """Where a step must end: also at each output where the method cannot interpolate."""
     stops = control.stops(ts)
     if method.interpolates:
