@@ -1,0 +1,83 @@
+# The only commands a user needs; `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PROFILE ?= quick
+export ODENET_CACHE ?= $(CURDIR)/.cache
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+
+# An activated conda environment that holds this clone (environment.yml makes one) is used as it is;
+# everywhere else the environment is .venv, set up once, and again when its pins change.
+holds_clone := import importlib.util as u, os; \
+  os.path.samefile(u.find_spec("odenet").origin, "odenet/__init__.py") or exit(1)
+CONDA_PYTHON := $(if $(CONDA_PREFIX),$(shell $(CONDA_PREFIX)/bin/python -Ic \
+  '$(holds_clone)' 2>/dev/null && echo $(CONDA_PREFIX)/bin/python))
+PY := $(or $(CONDA_PYTHON),.venv/bin/python)
+READY := $(if $(CONDA_PYTHON),,.venv/ready)
+REPLICATE := $(PY) -m odenet.replicate
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make the environment (.venv); the other targets do it when needed
+
+# .venv/ready is written last: a set-up that was interrupted finds none and starts again from nothing.
+.venv/ready: pyproject.toml constraints.txt
+	@if [ "$${CONDA_DEFAULT_ENV-}" = odenet ]; then \
+	  echo 'This conda environment holds another clone: run "conda env update -f environment.yml" here.' >&2; exit 1; fi
+	@for python in python3.11 python3; do \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; python=; done; \
+	test -n "$$python" || { echo "odenet needs Python 3.11 or newer, not $$(python3 --version 2>&1)." >&2; exit 1; }; \
+	$$python -m venv $(if $(wildcard $@),,--clear) .venv
+	$(PY) -m pip install -c constraints.txt -e '.[replicate,test]'
+	@touch $@
+
+replicate: $(READY) ## Run the notebooks and render them as a book (PROFILE=smoke|quick|paper)
+	@status=0; $(REPLICATE) run --profile $(PROFILE) || status=$$?; \
+	if [ $$status -lt 2 ]; then $(REPLICATE) book --profile $(PROFILE) || status=$$?; fi; exit $$status
+
+notebook: $(if $(NB),,usage) $(READY) ## Run one notebook anew: make notebook NB=03_mnist P="epochs=2 seed=1"
+	@$(REPLICATE) run --profile custom $(NB) $(if $(P),-p '$(P)')
+	@echo "Notebook: book/_build/custom/chapters/$(NB).ipynb"
+	@$(REPLICATE) book --profile custom
+
+test: lint types unit nbval smoke ## All that must hold before a commit: lint, types, unit, nbval, smoke
+
+lint: $(READY) ## Style of the code and of the notebooks (ruff)
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+
+types: $(READY) ## Types (mypy)
+	$(PY) -m mypy
+
+unit: $(READY) ## Unit tests (pytest)
+	$(PY) -m pytest
+
+nbval: $(READY) ## The notebooks at their default size, with their checked outputs
+	$(PY) -m pytest --nbval-lax --nbval-current-env notebooks
+
+smoke: $(READY) ## The whole replication at its smallest size, book included
+	$(REPLICATE) run --profile smoke
+	$(REPLICATE) book --profile smoke
+	ODENET_SITE=book/_build/smoke/html $(PY) -m pytest tests/test_book.py -k site
+
+book: $(READY) ## Render the published evidence (book/chapters)
+	@$(REPLICATE) book --profile paper
+
+check: $(READY) ## Say which notebooks of PROFILE are fresh, stale or missing
+	@$(REPLICATE) check --profile $(PROFILE)
+
+verdicts: $(READY) ## Judge the claims by the records of PROFILE
+	@$(REPLICATE) verdicts --profile $(PROFILE)
+
+lab: $(READY) ## Open JupyterLab in this environment
+	$(PY) -m jupyter lab notebooks
+
+clean: ## Delete rendered books and tool caches; keep evidence, results, data and the environment
+	rm -rf book/_build/html book/_build/*/html book/_build/*/source .mypy_cache .pytest_cache .ruff_cache
+
+usage:
+	@echo 'usage: make notebook NB=03_mnist P="epochs=2 seed=1"' >&2; exit 2
+
+.PHONY: help setup replicate notebook test lint types unit nbval smoke book check verdicts lab clean usage

@@ -1,0 +1,111 @@
+"""A profile's executed chapters, rendered as a book."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from odenet.replicate.profiles import Profile
+from odenet.replicate.record import git, load
+
+STANDING = {
+    "paper": "the published evidence",
+    "quick": "a short rerun of the whole book",
+    "smoke": "a check that everything runs, not a result",
+}
+
+
+def build(root: Path, profile: str) -> Path:
+    """The chapters of `profile` stand rendered at the returned index.html; no older page is left.
+
+    Raises ValueError where there is no chapter or one holds an error, RuntimeError if Sphinx warns.
+    """
+    run = Profile(profile, root)
+    chapters = sorted(run.chapters.glob("*.ipynb"))
+    _require_sound(chapters, profile)
+    source = run.work / "source"
+    _stage(root / "book", chapters, source)
+    _configure(source / "_config.yml", _banner(run, chapters), _address(root))
+    _render(source)
+    shutil.rmtree(run.html.parent, ignore_errors=True)
+    (source / "_build/html").rename(run.html.parent)
+    return run.html
+
+
+def _require_sound(chapters: list[Path], profile: str) -> None:
+    if not chapters:
+        raise ValueError(f"profile {profile!r} has no executed chapter to render: run it first")
+    failed = [path.name for path in chapters if _holds_error(path)]
+    if failed:
+        raise ValueError(f"chapters with an error among their outputs: {', '.join(failed)}")
+
+
+def _holds_error(path: Path) -> bool:
+    cells = nbformat.read(path, as_version=4).cells
+    return any(out.output_type == "error" for cell in cells for out in cell.get("outputs", []))
+
+
+def _stage(book: Path, chapters: list[Path], source: Path) -> None:
+    """`source` holds the book's own pages and exactly these chapters."""
+    shutil.rmtree(source, ignore_errors=True)
+    others = shutil.ignore_patterns("_build", "chapters", "records", "__pycache__")
+    shutil.copytree(book, source, ignore=others)
+    (source / "chapters").mkdir()
+    for path in chapters:
+        shutil.copy(path, source / "chapters")
+    toc = yaml.safe_load((source / "_toc.yml").read_text())
+    toc["chapters"] = [page for page in toc["chapters"] if any(source.glob(page["file"] + ".*"))]
+    (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
+    if not (source / "chapters/10_verdicts.ipynb").exists():
+        (source / "_summary.md").write_text("The claims were not judged in this run.\n")
+
+
+def _banner(run: Profile, chapters: list[Path]) -> str:
+    """One line that says which run the reader looks at."""
+    records = filter(None, (load(run.records / f"{path.stem}.json") for path in chapters))
+    commits = sorted({_commit(record["provenance"]) for record in records}) or ["unknown"]
+    standing = STANDING.get(run.name, "a rerun with other parameters")
+    return f"Profile <strong>{run.name}</strong>: {standing}. Commit {', '.join(commits)}."
+
+
+def _commit(provenance: dict) -> str:
+    changes = " with changes" if provenance["dirty"] else ""
+    return (provenance["commit"] or "unknown")[:8] + changes
+
+
+def _address(root: Path) -> str | None:
+    """The repository's page on GitHub, where the git remote names one."""
+    remote = git(root, "remote", "get-url", "origin") or ""
+    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", remote)
+    return f"https://github.com/{found[1]}" if found else None
+
+
+def _configure(path: Path, banner: str, address: str | None) -> None:
+    config = yaml.safe_load(path.read_text())
+    config["html"]["announcement"] = banner
+    if address:
+        config["html"] |= {"use_repository_button": True, "use_issues_button": True}
+        config["repository"] = {"url": address, "path_to_book": "book", "branch": "main"}
+        config["launch_buttons"] = {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        }
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def _render(source: Path) -> None:
+    """Sphinx's warnings are errors; when there are any, all of them are told."""
+    program = Path(sys.executable).with_name("jupyter-book")
+    run = subprocess.run(
+        [program, "build", source, "-q", "-W", "--keep-going", "-n"],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if run.returncode:
+        raise RuntimeError(f"jupyter-book could not render {source} without warnings\n{run.stdout}")
