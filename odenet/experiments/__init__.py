@@ -1,0 +1,1 @@
+"""One module for each chapter: a frozen ``Trial`` in, plain numbers out."""

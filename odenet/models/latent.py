@@ -1,0 +1,157 @@
+"""Models of curves observed at irregular times: the latent ODE and the recurrent baselines.
+
+Shapes: times (batch, observed), ascending, where a curve was observed; values (batch, observed,
+2), what was seen there; ts (points,), ascending from 0, times common to the batch; index (batch,
+observed), the places of ``times`` in ``ts``.
+"""
+
+from math import log, pi
+
+import torch
+from torch import Tensor, nn
+
+from odenet.models.fields import Autonomous
+from odenet.ode import Solver, solve
+from odenet.solvers import FixedSteps, Work
+
+DIMS, LATENT, RECURRENT, HIDDEN = 2, 4, 25, 20  # the paper's sizes
+DURATION = 10.0  # length of the observed window, which the encoder's clock is scaled to
+
+
+class Recurrence(nn.Module):
+    """A tanh recurrence whose matrix starts orthogonal: inputs (batch, steps, n) to its states."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(inputs, RECURRENT)
+        self.carry = nn.Linear(RECURRENT, RECURRENT, bias=False)
+        nn.init.orthogonal_(self.carry.weight)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The states (batch, steps, 25), the first of which follows a state of zeros."""
+        # Slicing inputs[:, i] instead would fill a zero gradient of full size at every step.
+        first, *others = self.read(inputs).unbind(1)
+        states = [torch.tanh(first)]
+        for x in others:
+            states.append(torch.tanh(x + self.carry(states[-1])))
+        return torch.stack(states, 1)
+
+
+class LatentODE(nn.Module):
+    """A recognition network run backwards in time, an ODE from time 0, and a decoder."""
+
+    def __init__(self, solver: Solver | None = None) -> None:
+        super().__init__()
+        self.recognition = Recurrence(DIMS + 2)
+        self.posterior = nn.Linear(RECURRENT, 2 * LATENT)
+        self.field = Autonomous(_mlp(LATENT, nn.Tanh(), LATENT))
+        self.decoder = _mlp(LATENT, nn.ReLU(), DIMS)
+        self.solver = solver or Solver("rk4", FixedSteps(size=0.4), "backprop")
+
+    def encode(self, times: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (batch, 4) of q(z(0) | observations).
+
+        At each observation, from the last to the first, the network sees the value, the time
+        since the observation before (for the first one: since time 0), and the time itself.
+        """
+        gaps = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
+        clock = times / (DURATION / 2) - 1
+        seen = torch.cat((values, gaps[..., None], clock[..., None]), -1)
+        mean, log_variance = self.posterior(self.recognition(seen.flip(1))[:, -1]).chunk(2, -1)
+        return mean, log_variance
+
+    def latent(self, z0: Tensor, ts: Tensor) -> tuple[Tensor, Work]:
+        """The latent paths (batch, len(ts), 4) from ``z0`` at time ``ts[0]``."""
+        solution = solve(self.field, z0, ts, self.solver)
+        return solution.ys.transpose(0, 1), solution.work
+
+    def forward(self, times: Tensor, values: Tensor, ts: Tensor) -> tuple[Tensor, Work]:
+        """The curves (batch, len(ts), 2) decoded from the posterior mean."""
+        mean, _ = self.encode(times, values)
+        path, work = self.latent(mean, ts)
+        return self.decoder(path), work
+
+    def loss(
+        self,
+        times: Tensor,
+        values: Tensor,
+        *,
+        ts: Tensor,
+        index: Tensor,
+        noise: float,
+        kl_weight: float,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Work]:
+        """The negative evidence lower bound (paper, Appendix E), in nats, mean over the batch.
+
+        One posterior sample; Gaussian observations of standard deviation ``noise``; the divergence
+        from the standard normal prior counts ``kl_weight`` times.
+        """
+        mean, log_variance = self.encode(times, values)
+        draw = torch.randn(mean.shape, generator=generator)
+        path, work = self.latent(mean + draw * (log_variance / 2).exp(), ts)
+        observed = path[torch.arange(len(index))[:, None], index]
+        nll = gaussian_nll(values, self.decoder(observed), torch.tensor(log(noise)))
+        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+        return (nll.sum((1, 2)) + kl_weight * kl).mean(), work
+
+
+class RNN(nn.Module):
+    """A recurrence that predicts the next observation; with ``gap`` it is told when that will be.
+
+    It predicts a Gaussian: mean and log standard deviation of each coordinate.
+    """
+
+    def __init__(self, gap: bool) -> None:
+        super().__init__()
+        self.gap = gap
+        self.recurrence = Recurrence(DIMS + gap)
+        self.head = nn.Linear(RECURRENT, 2 * DIMS)
+
+    def forward(self, times: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of observations 1, 2, ..., each given all before."""
+        states = self.recurrence(self._inputs(values[:, :-1], times.diff(dim=1)))
+        mean, log_std = self.head(states).chunk(2, -1)
+        return mean, log_std.clamp(-6, 3)
+
+    def loss(self, times: Tensor, values: Tensor) -> Tensor:
+        """The negative log-likelihood of observations 1, 2, ..., in nats, mean over the batch."""
+        mean, log_std = self(times, values)
+        return gaussian_nll(values[:, 1:], mean, log_std).sum((1, 2)).mean()
+
+    def extrapolate(self, times: Tensor, values: Tensor, ts: Tensor, stride: float) -> Tensor:
+        """The curves (batch, len(ts), 2) when each prediction is fed back as if observed.
+
+        From the last observation on, a step is taken to lead ``stride`` further in time, and the
+        curve between steps is a straight line. Every ``ts`` must lie after the last observation.
+        """
+        start = times[:, -1]
+        steps = int(torch.ceil((ts[-1] - start).max() / stride))
+        gaps = times.diff(dim=1, append=(start + stride)[:, None])
+        states = self.recurrence(self._inputs(values, gaps))
+        state, points = states[:, -1], [values[:, -1]]
+        for _ in range(steps):
+            points.append(self.head(state)[:, :DIMS])
+            x = self._inputs(points[-1], torch.full_like(start, stride))
+            state = torch.tanh(self.recurrence.read(x) + self.recurrence.carry(state))
+        return _between(torch.stack(points, 1), (ts - start[:, None]) / stride)
+
+    def _inputs(self, values: Tensor, gaps: Tensor) -> Tensor:
+        return torch.cat((values, gaps[..., None]), -1) if self.gap else values
+
+
+def gaussian_nll(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """The negative log-density of each entry of ``x``, in nats."""
+    return ((x - mean) / log_std.exp()).square() / 2 + log_std + log(2 * pi) / 2
+
+
+def _between(points: Tensor, places: Tensor) -> Tensor:
+    """Linear interpolation of points (batch, steps, dims) at fractional places (batch, n)."""
+    left = places.floor().long().clamp(0, points.shape[1] - 2)
+    rows = torch.arange(len(points))[:, None]
+    share = (places - left)[..., None]
+    return (1 - share) * points[rows, left] + share * points[rows, left + 1]
+
+
+def _mlp(inputs: int, activation: nn.Module, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, HIDDEN), activation, nn.Linear(HIDDEN, outputs))
