@@ -358,12 +358,12 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Figure:
     figure, axes = _figure(0.62 * len(rows) + 0.9, len(rows), 1, squeeze=False)
     for ax, row in zip(axes[:, 0], rows, strict=True):
         limits = _limits(row)
-        ax.axvspan(*np.clip(row["accept"], *limits), color=PALETTE[2], alpha=0.25, lw=0)
         if row["value"] is None:
             ax.text(0.5, 0.5, row["verdict"], transform=ax.transAxes, ha="center", va="center")
         else:
-            look = VERDICTS[row["verdict"]]
+            ax.axvspan(*np.clip(row["accept"], *limits), color=PALETTE[2], alpha=0.25, lw=0)
             estimate = {**row, "mean": row["value"]}
+            look = VERDICTS[row["verdict"]]
             _draw_estimate(ax, 0.0, estimate, upright=False, aside=0.0, look=look)
         label = [row["id"], *textwrap.wrap(row["where"], 24)]
         ax.set(xlim=limits, ylim=(-1, 1), yticks=[0], yticklabels=["\n".join(label)])
