@@ -13,13 +13,14 @@ BELOW = {  # layer -> the layers it may import, besides itself
     "solvers": set(),
     "gradients": {"solvers"},
     "ode": {"solvers", "gradients"},
+    "odeint": {"solvers", "gradients", "ode"},
     "models": {"solvers", "gradients", "ode"},
     "training": {"solvers", "gradients", "ode", "models"},
     "experiments": {"solvers", "gradients", "ode", "models", "training", "data"},
     "data": set(),
     "figures": set(),
     "replicate": set(),
-    "__init__": {"solvers", "gradients", "ode"},
+    "__init__": {"solvers", "gradients", "ode", "odeint"},
 }
 FILES = {  # odenet.models.blocks -> its file; a package by its own name
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
