@@ -6,6 +6,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from odenet.gradients import Adjoint, Checkpoint, Gradient
 from odenet.models.blocks import Downsample, ODEBlock, ResidualBlocks, residual_branch
 from odenet.models.fields import ConvField, group_norm
 from odenet.ode import Solver
@@ -42,10 +43,21 @@ def _residual(depth: int) -> Callable[[float], nn.Module]:
     return lambda tolerance: ResidualBlocks(*(residual_branch(CHANNELS) for _ in range(depth)))
 
 
-def _ode(gradient: str) -> Callable[[float], nn.Module]:
-    return lambda tolerance: ODEBlock(
-        ConvField(CHANNELS), Solver("dopri5", Adaptive(tolerance, tolerance), gradient)
-    )
+def _ode(gradient: Callable[[float], Gradient]) -> Callable[[float], nn.Module]:
+    def block(tolerance: float) -> nn.Module:
+        solver = Solver("dopri5", Adaptive(tolerance, tolerance), gradient(tolerance))
+        return ODEBlock(ConvField(CHANNELS), solver)
+
+    return block
+
+
+def _adjoint(tolerance: float) -> Adjoint:
+    """The adjoint method at ten times the tolerance of the forward solve.
+
+    Its gradient is then as far from that of an exact solve as the gradient through the solver is
+    (measured on MNIST: 5 and 4 per cent at 1e-3); at the same tolerance it costs 2.6 times as much.
+    """
+    return Adjoint(Adaptive(10 * tolerance, 10 * tolerance))
 
 
 # name -> the block between stem and head, for a tolerance (which residual blocks do not need)
@@ -54,8 +66,8 @@ BLOCKS: Mapping[str, Callable[[float], nn.Module]] = MappingProxyType(
         "none": _residual(0),
         "resblock": _residual(1),
         "resnet": _residual(6),
-        "rknet": _ode("checkpoint"),
-        "odenet": _ode("adjoint"),
+        "rknet": _ode(lambda tolerance: Checkpoint()),
+        "odenet": _ode(_adjoint),
     }
 )
 
