@@ -146,8 +146,8 @@ def table(verdicts: Sequence[Verdict], heads: Sequence[str] = COLUMNS) -> str:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """The verdicts alone as an HTML table, which another page of the book can show."""
-    short = table(verdicts, ("claim", "where", "verdict"))
+    """Claims, numbers and verdicts as an HTML table, which another page of the book can show."""
+    short = table(verdicts, ("claim", "where", "expected", "here", "verdict"))
     html = MarkdownIt("commonmark").enable("table").render(short)
     return html.replace("<table>", '<table class="table">')
 

@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from IPython.display import display
+from scipy.special import stdtrit
 
 MIME = "application/vnd.odenet.metrics+json"
 
@@ -21,31 +22,9 @@ def estimate(values: Sequence[float]) -> dict[str, Any]:
     if n == 0:
         raise ValueError("an estimate needs at least one value")
     mean = fmean(values)
-    half = _t_quantile(n - 1) * stdev(values) / math.sqrt(n) if n > 1 else None
+    half = float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n) if n > 1 else None
     low, high = (None, None) if half is None else (mean - half, mean + half)
     return {"mean": mean, "low": low, "high": high, "n": n, "values": [float(v) for v in values]}
-
-
-def _t_quantile(dof: int) -> float:
-    """The t with P(|T| < t) = 0.95, by bisection on the exact distribution."""
-    low, high = 0.0, 16.0
-    while high - low > 1e-9:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_inside(middle, dof) < 0.95 else (low, middle)
-    return low
-
-
-def _t_inside(t: float, dof: int) -> float:
-    """P(|T| < t) as a finite sum in theta = atan(t / sqrt(dof)); Abramowitz & Stegun 26.7.3-4."""
-    theta = math.atan(t / math.sqrt(dof))
-    odd = dof % 2
-    term = math.cos(theta) if odd else 1.0
-    total = term if dof > 1 else 0.0
-    for k in range(2 + odd, dof, 2):
-        term *= math.cos(theta) ** 2 * (k - 1) / k
-        total += term
-    inside = math.sin(theta) * total
-    return 2 / math.pi * (theta + inside) if odd else inside
 
 
 def report(**metrics: Metric) -> None:
