@@ -65,6 +65,9 @@ smoke: $(READY) ## The whole replication at its smallest size, book included
 book: $(READY) ## Render the published evidence (book/chapters)
 	@$(REPLICATE) book --profile paper
 
+bench: $(READY) ## Time, gradient error and memory of a solve, beside torchdiffeq
+	@$(PY) benchmarks/solvers.py
+
 check: $(READY) ## Say which notebooks of PROFILE are fresh, stale or missing
 	@$(REPLICATE) check --profile $(PROFILE)
 
@@ -80,4 +83,4 @@ clean: ## Delete rendered books and tool caches; keep evidence, results, data an
 usage:
 	@echo 'usage: make notebook NB=03_mnist P="epochs=2 seed=1"' >&2; exit 2
 
-.PHONY: help setup replicate notebook test lint types unit nbval smoke book check verdicts lab clean usage
+.PHONY: help setup replicate notebook test lint types unit nbval smoke book bench check verdicts lab clean usage

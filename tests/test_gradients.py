@@ -175,15 +175,19 @@ def test_backward_work_fills_when_the_gradient_is_pulled_back():
 
 
 @pytest.mark.parametrize("rule", ["backprop", "checkpoint"])
-def test_gradcheck_of_state_and_times(rule):
+@pytest.mark.parametrize("method", ["rk4", "dopri5", "implicit_adams"])
+def test_gradcheck_of_state_and_parameters(rule, method):
     """Finite differences of the computed solution; the steps must not depend on the inputs."""
-    solver = Solver("rk4", FixedSteps(size=0.125), rule)
-    field = Field().requires_grad_(False)
+    solver = Solver(method, FixedSteps(size=0.125), rule)
+    weight = torch.linspace(-1, 1, 9, dtype=torch.float64).view(3, 3).requires_grad_()
 
-    def final(y0):
-        return solve(field, y0, (0.0, 0.5, 1.0), solver).ys
+    def outputs(y0, weight):
+        def field(t, y):
+            return torch.tanh(y @ weight) + t * y
 
-    assert torch.autograd.gradcheck(final, initial_state().requires_grad_())
+        return solve(field, y0, (0.0, 0.55, 1.0), solver, params=(weight,)).ys
+
+    assert torch.autograd.gradcheck(outputs, (initial_state().requires_grad_(), weight))
 
 
 @pytest.mark.parametrize("rule", ["backprop", "checkpoint", "adjoint"])

@@ -1,0 +1,232 @@
+"""`make bench`: time, gradient error and memory of a solve, beside torchdiffeq on the same work.
+
+Every row of a table runs in turn, several rounds, in this process; times are medians, and ratios
+are medians of the ratios within a round, so that a machine that slows down slows all rows down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+import torchdiffeq
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from odenet import Adaptive, Solver, solve
+from odenet.models.classifier import Classifier, classifier
+from odenet.models.fields import TimeConv
+
+
+@dataclass
+class Row:
+    """One way to do the work: its times, what it kept for the backward pass, its gradient."""
+
+    name: str
+    work: Callable[[], list[Tensor]]
+    seconds: list[float]
+    kept: int = 0
+    result: Tensor | None = None
+
+
+def measure(title: str, ways: dict[str, Callable], rounds: int, exact: list[Tensor]) -> None:
+    """Print a table of the ways; the first one is what the others are compared with."""
+    rows = [Row(name, work, []) for name, work in ways.items()]
+    for row in rows:
+        row.kept, row.result = kept_bytes(row.work)
+    for _ in range(rounds):
+        for row in rows:
+            started = time.perf_counter()
+            row.work()
+            row.seconds.append(time.perf_counter() - started)
+    print(f"\n{title}\n{'':34}{'ms':>9}{'ratio':>8}{'error':>10}{'MB kept':>9}")
+    reference = flat(exact)
+    for row in rows:
+        ratio = median(a / b for a, b in zip(row.seconds, rows[0].seconds, strict=True))
+        error = float((row.result - reference).norm() / reference.norm())
+        line = f"{row.name:34}{1e3 * median(row.seconds):9.2f}{ratio:8.2f}{error:10.1e}"
+        print(f"{line}{row.kept / 1e6:9.2f}", flush=True)
+
+
+def kept_bytes(work: Callable[[], list[Tensor]]) -> tuple[int, Tensor]:
+    """The bytes that autograd saves for the backward pass, each storage once, and the result."""
+    storages: dict[int, int] = {}
+
+    def note(x: Tensor) -> Tensor:
+        storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        result = flat(work())
+    return sum(storages.values()), result
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([x.detach().double().reshape(-1) for x in tensors])
+
+
+class SmallField(nn.Module):
+    """2-50-2 on the cube of the state, as in torchdiffeq's demonstration."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(2, 50), nn.Tanh(), nn.Linear(50, 2))
+        generator = torch.Generator().manual_seed(0)
+        for p in self.net.parameters():
+            nn.init.normal_(p, 0, 0.1, generator=generator)
+
+    def forward(self, t: float | Tensor, y: Tensor) -> Tensor:
+        return self.net(y**3)
+
+
+def small_field(rounds: int) -> None:
+    field = SmallField()
+    y0 = torch.randn(20, 2, generator=torch.Generator().manual_seed(1))
+    ts = torch.linspace(0, 25 / 4, 100)
+    tight = Adaptive(1e-7, 1e-9)
+    settings = {"rtol": 1e-7, "atol": 1e-9}
+
+    def forward(solution: Callable[[], Tensor]) -> Callable[[], list[Tensor]]:
+        return torch.no_grad()(lambda: [solution()])
+
+    def gradient(solution: Callable[[], Tensor]) -> Callable[[], list[Tensor]]:
+        def work() -> list[Tensor]:
+            field.zero_grad()
+            solution().abs().mean().backward()
+            return [p.grad for p in field.parameters()]
+
+        return work
+
+    def ours(rule: str) -> Callable[[], Tensor]:
+        return lambda: solve(field, y0, ts, Solver("dopri5", tight, rule)).ys
+
+    exact_field = SmallField().double()
+    exact = solve(
+        exact_field, y0.double(), ts.double(), Solver("dopri8", Adaptive(1e-12, 1e-12))
+    ).ys
+    exact.abs().mean().backward()
+    title = f"Small field, 100 outputs, {tight.rtol:g}/{tight.atol:g}"
+    theirs = {
+        "torchdiffeq odeint": lambda: torchdiffeq.odeint(field, y0, ts, **settings),
+        "torchdiffeq odeint_adjoint": lambda: torchdiffeq.odeint_adjoint(field, y0, ts, **settings),
+    }
+    ways = {"odenet": ours("backprop"), "torchdiffeq": theirs["torchdiffeq odeint"]}
+    measure(f"{title}: forward", {k: forward(v) for k, v in ways.items()}, rounds, [exact])
+    overhead(field, y0, ours("backprop"), rounds)
+    rules = {f"odenet {rule}": ours(rule) for rule in ("backprop", "checkpoint", "adjoint")}
+    ways = {name: gradient(way) for name, way in (rules | theirs).items()}
+    exact_gradient = [p.grad for p in exact_field.parameters()]
+    measure(f"{title}: forward and gradient", ways, max(rounds // 4, 2), exact_gradient)
+
+
+@torch.no_grad()
+def overhead(field: nn.Module, y0: Tensor, solution: Callable[[], Tensor], rounds: int) -> None:
+    """The time of a solve over that of its evaluations alone."""
+    calls: list[float] = []
+    hook = field.register_forward_hook(lambda *_: calls.append(0.0))
+    solution()
+    hook.remove()
+    ratios = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        for _ in calls:
+            field(0.0, y0)
+        between = time.perf_counter()
+        solution()
+        ratios.append((time.perf_counter() - between) / (between - started))
+    print(f"{'':4}a solve takes {median(ratios):.2f} times its {len(calls)} evaluations")
+
+
+class Concatenated(nn.Module):
+    """The classifier's field as it is usually written: the time glued on as a channel."""
+
+    def __init__(self, field: nn.Module) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        norms, convs = self.field.norms, self.field.convs
+        for norm, conv in zip(norms, convs, strict=False):
+            y = glued(conv, t, torch.relu(norm(y)))
+        return norms[-1](y)
+
+
+def glued(conv: TimeConv, t: Tensor, y: Tensor) -> Tensor:
+    channel = torch.ones_like(y[:, :1]) * t
+    return F.conv2d(torch.cat((channel, y), 1), conv.weight, conv.bias, padding=1)
+
+
+def mnist_block(rounds: int, trained: bool) -> None:
+    model = classifier("odenet", 1e-3, seed=0)
+    generator = torch.Generator().manual_seed(2)
+    images = torch.rand(128, 1, 28, 28, generator=generator)
+    labels = torch.randint(0, 10, (128,), generator=generator)
+    if trained:
+        sharpen(model, images, labels)
+    field, concatenated = model.block.field, Concatenated(model.block.field)
+    with torch.no_grad():
+        state = model.stem(images)
+    ends = torch.tensor([0.0, 1.0])
+    settings = {"rtol": 1e-3, "atol": 1e-3}
+
+    def work(end: Callable[[Tensor], Tensor]) -> Callable[[], list[Tensor]]:
+        def run() -> list[Tensor]:
+            model.zero_grad()
+            y = state.clone().requires_grad_()
+            F.cross_entropy(model.head(end(y)), labels).backward()
+            return [y.grad, *(p.grad for p in field.parameters())]
+
+        return run
+
+    def ours(solver: Solver) -> Callable[[Tensor], Tensor]:
+        return lambda y: solve(field, y, (0.0, 1.0), solver).ys[-1]
+
+    adaptive = Adaptive(1e-3, 1e-3)
+    ways = {
+        "odenet checkpoint": work(ours(Solver("dopri5", adaptive, "checkpoint"))),
+        "odenet backprop": work(ours(Solver("dopri5", adaptive, "backprop"))),
+        "odenet adjoint": work(ours(Solver("dopri5", adaptive, "adjoint"))),
+        "odenet adjoint, as ODE-Net's": work(ours(model.block.solver)),
+        "torchdiffeq odeint": work(
+            lambda y: torchdiffeq.odeint(concatenated, y, ends, **settings)[-1]
+        ),
+        "torchdiffeq odeint_adjoint": work(
+            lambda y: torchdiffeq.odeint_adjoint(concatenated, y, ends, **settings)[-1]
+        ),
+    }
+    tight = Solver("dopri5", Adaptive(1e-6, 1e-6), "checkpoint")
+    exact = [x.clone() for x in work(ours(tight))()]
+    kind = "after 30 steps of training" if trained else "untrained"
+    measure(f"MNIST block, batch 128, 1e-3, forward and gradient, {kind}", ways, rounds, exact)
+
+
+def sharpen(model: Classifier, images: Tensor, labels: Tensor) -> None:
+    """Thirty steps on one batch, after which the field is no longer that of its initialization."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(30):
+        optimizer.zero_grad()
+        logits, _ = model(images, Solver("dopri5", Adaptive(1e-3, 1e-3), "checkpoint"))
+        F.cross_entropy(logits, labels).backward()
+        optimizer.step()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, {given.rounds} rounds, 1 thread for the small field")
+    small_field(4 * given.rounds)
+    torch.set_num_threads(given.threads)
+    print(f"\n{given.threads} threads for the MNIST block")
+    mnist_block(given.rounds, trained=False)
+    mnist_block(given.rounds, trained=True)
+
+
+if __name__ == "__main__":
+    main()
