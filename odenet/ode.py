@@ -1,4 +1,4 @@
-"""The front door: a solver as one frozen value, ``solve`` and ``solve_event``.
+"""The front door: a solver as one frozen value, and ``solve``.
 
 All validation lives here; behind it, input is taken to be right.
 """
@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import difflib
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from odenet.gradients import GRADIENTS, Adjoint, Backprop, Gradient
-from odenet.gradients.function import vjp
 from odenet.solvers import (
     METHODS,
     Adaptive,
@@ -26,14 +23,9 @@ from odenet.solvers import (
     Method,
     SciPyAdams,
     Solution,
-    SolveError,
-    Stats,
-    Step,
-    steps,
 )
 
 Times = Tensor | Sequence[float]
-Event = Callable[[Tensor, Tensor], Tensor]
 T = TypeVar("T")
 
 
@@ -85,9 +77,9 @@ def solve(
     """
     solver = solver or Solver()
     times = _checked_times(ts)
-    _check_state(y0)
+    check_state(y0)
     parameters = _parameters(f, params, solver.gradient)
-    f = _checked_field(f)
+    f = checked_field(f)
     shifted = _shift_start(f, y0, ts) if _wants_gradient(ts) else y0
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (shifted, *parameters))
     if wanted:
@@ -98,37 +90,6 @@ def solve(
         solution.work.forward.nfe += 1 + len(times)  # the slopes at the start and at each output
         solution = replace(solution, ys=_shift_outputs(f, solution, ts))
     return solution
-
-
-def solve_event(
-    f: Field,
-    y0: Tensor,
-    t0: float,
-    event: Event,
-    solver: Solver | None = None,
-    *,
-    end: float = math.inf,
-    params: Sequence[Tensor] | None = None,
-) -> tuple[Tensor, Solution]:
-    """The time at which ``event(t, y)`` first changes its sign, and the solution until then.
-
-    ``event`` takes a time and a state, as tensors, and returns one number or several, of which
-    the first to cross zero counts; it is located on the dense output. Gradients reach the event
-    time and the state there, by the implicit function theorem. ``end`` bounds the search and sets
-    its direction. Raises ``SolveError`` where no event happens before ``end``, or before the
-    control's step limit.
-    """
-    solver = solver or Solver()
-    _check_state(y0)
-    if isinstance(solver.method, SciPyAdams):
-        raise ValueError(f"{solver.method.name} has no dense output to locate an event on")
-    stats = Stats()
-    with torch.no_grad():
-        t, which = _locate(_checked_field(f), y0.detach(), (t0, end), event, solver, stats)
-    solution = solve(f, y0, (t0, t), solver, params=params)
-    solution.work.forward.nfe += stats.nfe
-    time, state = _at_event(f, t, solution.ys[-1], event, which)
-    return time, replace(solution, ys=torch.stack((solution.ys[0], state)))
 
 
 def _check_control(method: Method, control: Control) -> None:
@@ -173,7 +134,8 @@ def _checked_times(ts: Times) -> tuple[float, ...]:
     return times
 
 
-def _check_state(y0: Tensor) -> None:
+def check_state(y0: Tensor) -> None:
+    """Raises TypeError for a state that is not a tensor of floating-point numbers."""
     if not isinstance(y0, Tensor):
         raise TypeError(f"y0 must be a tensor, got {type(y0).__name__}")
     if not y0.is_floating_point():
@@ -194,7 +156,9 @@ def _parameters(
     return tuple(p for p in params or () if p.requires_grad)
 
 
-def _checked_field(f: Field) -> Field:
+def checked_field(f: Field) -> Field:
+    """``f``, raising TypeError or ValueError for a slope that is not like the state."""
+
     def checked(t: float, y: Tensor) -> Tensor:
         k = f(t, y)
         if not isinstance(k, Tensor):
@@ -222,60 +186,13 @@ def _shift_start(f: Field, y0: Tensor, ts: Any) -> Tensor:
     return y0 - (ts[0] - ts[0].detach()) * slope
 
 
+@torch.no_grad()
+def _slopes(f: Field, solution: Solution) -> Tensor:
+    return torch.stack([f(t, y) for t, y in zip(solution.ts, solution.ys, strict=True)])
+
+
 def _shift_outputs(f: Field, solution: Solution, ts: Any) -> Tensor:
     """The outputs with their derivative with respect to their own time, the slope, attached."""
-    states = zip(solution.ts, solution.ys.detach(), strict=True)
-    slopes = torch.stack([f(t, y) for t, y in states]).detach()
+    slopes = _slopes(f, solution)
     shifts = (ts - ts.detach()).to(slopes.dtype).view(-1, *[1] * (slopes.dim() - 1))
     return solution.ys + shifts * slopes
-
-
-def _locate(
-    f: Field,
-    y0: Tensor,
-    ts: tuple[float, float],
-    event: Event,
-    solver: Solver,
-    stats: Stats,
-) -> tuple[float, int]:
-    """The time of the first change of sign, and which of the event's numbers it is."""
-
-    def values(t: float, y: Tensor) -> Tensor:
-        return event(y.new_tensor(t), y).reshape(-1)
-
-    before = values(ts[0], y0).sign()
-    for step in steps(f, y0, ts, solver.method, solver.control, stats):
-        after = values(step.t1, step.y1).sign()
-        crossed = (before * after < 0) | ((after == 0) & (before != 0))
-        if crossed.any():
-            times = {_root(step, values, i): i for i in crossed.nonzero().view(-1).tolist()}
-            first = min(times, key=lambda t: abs(t - ts[0]))
-            return first, times[first]
-        # A number that starts at zero, like a ball on the ground, has crossed nothing yet.
-        before = torch.where(before == 0, after, before)
-    raise SolveError("no event", ts[1], 0.0, stats)
-
-
-def _root(step: Step, values: Field, i: int) -> float:
-    """The time inside the step at which number ``i`` of the event is zero."""
-
-    def value(t: float) -> float:
-        return float(values(t, step([t])[0])[i])
-
-    start = value(step.t0)
-    if start * value(step.t1) >= 0:  # zero at an end, or a crossing within rounding of it
-        return step.t1 if start else step.t0
-    return float(brentq(value, step.t0, step.t1, xtol=4 * sys.float_info.epsilon))
-
-
-def _at_event(f: Field, t: float, y: Tensor, event: Event, which: int) -> tuple[Tensor, Tensor]:
-    """The event's time and state with the derivatives that the crossing condition gives them."""
-    slope = f(t, y.detach()).detach()
-    with torch.enable_grad():
-        at, state = y.new_tensor(t).requires_grad_(), y.detach().requires_grad_()
-        value = event(at, state).reshape(-1)[which]
-    by_time, by_state = vjp([(value, torch.ones_like(value))], [at, state])
-    rate = by_time + (by_state * slope).sum()
-    gap = event(at.detach(), y).reshape(-1)[which]
-    time = at.detach() - (gap - gap.detach()) / rate
-    return time, y + (time - time.detach()) * slope

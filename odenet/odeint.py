@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from odenet.events import solve_event
 from odenet.gradients import Adjoint, Backprop
-from odenet.ode import Solver, solve, solve_event
+from odenet.ode import Solver, solve
 from odenet.solvers import METHODS, Adaptive, Control, Field, FixedSteps, rms
 
 # torchdiffeq's names of the methods. Its "rk4" is the 3/8 rule.

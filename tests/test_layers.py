@@ -13,14 +13,15 @@ BELOW = {  # layer -> the layers it may import, besides itself
     "solvers": set(),
     "gradients": {"solvers"},
     "ode": {"solvers", "gradients"},
-    "odeint": {"solvers", "gradients", "ode"},
+    "events": {"solvers", "gradients", "ode"},
+    "odeint": {"solvers", "gradients", "ode", "events"},
     "models": {"solvers", "gradients", "ode"},
     "training": {"solvers", "gradients", "ode", "models"},
     "experiments": {"solvers", "gradients", "ode", "models", "training", "data"},
     "data": set(),
     "figures": set(),
     "replicate": set(),
-    "__init__": {"solvers", "gradients", "ode", "odeint"},
+    "__init__": {"solvers", "gradients", "ode", "events", "odeint"},
 }
 FILES = {  # odenet.models.blocks -> its file; a package by its own name
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path

@@ -117,8 +117,8 @@ class Adaptive:
     order)`` times as long, within ``shrink`` and ``growth``. The elementary controller has
     ``proportional = 0``; ``integral = 0.3, proportional = 0.4`` is a common PI controller
     (Hairer, Wanner: Solving ODEs II, IV.2). ``initial`` is the first length tried; no attempt is
-    longer than ``max_step``, and one shorter than ``min_step`` is an error. Tolerances may be
-    tensors that broadcast with the state.
+    longer than ``max_step``, and the solve fails where one shorter than ``min_step`` is needed.
+    Tolerances may be tensors that broadcast with the state.
 
     Raises ``ValueError`` for tolerances, factors or limits outside their range.
     """

@@ -1,0 +1,100 @@
+"""Solve until something happens: the event's time and state, with their derivatives."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from odenet.gradients.function import vjp
+from odenet.ode import Solver, check_state, checked_field, solve
+from odenet.solvers import Field, SciPyAdams, Solution, SolveError, Stats, Step, steps
+
+Event = Callable[[Tensor, Tensor], Tensor]
+
+
+def solve_event(
+    f: Field,
+    y0: Tensor,
+    t0: float,
+    event: Event,
+    solver: Solver | None = None,
+    *,
+    end: float = math.inf,
+    params: Sequence[Tensor] | None = None,
+) -> tuple[Tensor, Solution]:
+    """The time at which ``event(t, y)`` first changes its sign, and the solution until then.
+
+    ``event`` takes a time and a state, as tensors, and returns one number or several, of which
+    the first to cross zero counts; it is located on the dense output. Gradients reach the event
+    time and the state there, by the implicit function theorem. ``end`` bounds the search and sets
+    its direction. Raises ``SolveError`` where no event happens before ``end``, or before the
+    control's step limit.
+    """
+    solver = solver or Solver()
+    check_state(y0)
+    if isinstance(solver.method, SciPyAdams):
+        raise ValueError(f"{solver.method.name} has no dense output to locate an event on")
+    stats = Stats()
+    with torch.no_grad():
+        t, which = _locate(checked_field(f), y0.detach(), (t0, end), event, solver, stats)
+    solution = solve(f, y0, (t0, t), solver, params=params)
+    solution.work.forward.nfe += stats.nfe
+    time, state = _at_event(f, t, solution.ys[-1], event, which)
+    return time, replace(solution, ys=torch.stack((solution.ys[0], state)))
+
+
+def _locate(
+    f: Field,
+    y0: Tensor,
+    ts: tuple[float, float],
+    event: Event,
+    solver: Solver,
+    stats: Stats,
+) -> tuple[float, int]:
+    """The time of the first change of sign, and which of the event's numbers it is."""
+
+    def values(t: float, y: Tensor) -> Tensor:
+        return event(y.new_tensor(t), y).reshape(-1)
+
+    before = values(ts[0], y0).sign()
+    for step in steps(f, y0, ts, solver.method, solver.control, stats):
+        after = values(step.t1, step.y1).sign()
+        crossed = (before * after < 0) | ((after == 0) & (before != 0))
+        if crossed.any():
+            times = {_root(step, values, i): i for i in crossed.nonzero().view(-1).tolist()}
+            first = min(times, key=lambda t: abs(t - ts[0]))
+            return first, times[first]
+        # A number that starts at zero, like a ball on the ground, has crossed nothing yet.
+        before = torch.where(before == 0, after, before)
+    raise SolveError("no event", ts[1], 0.0, stats)
+
+
+def _root(step: Step, values: Field, i: int) -> float:
+    """The time inside the step at which number ``i`` of the event is zero."""
+
+    def value(t: float) -> float:
+        return float(values(t, step([t])[0])[i])
+
+    start = value(step.t0)
+    if start * value(step.t1) >= 0:  # zero at an end, or a crossing within rounding of it
+        return step.t1 if start else step.t0
+    return float(brentq(value, step.t0, step.t1, xtol=4 * sys.float_info.epsilon))
+
+
+def _at_event(f: Field, t: float, y: Tensor, event: Event, which: int) -> tuple[Tensor, Tensor]:
+    """The event's time and state with the derivatives that the crossing condition gives them."""
+    slope = f(t, y.detach()).detach()
+    with torch.enable_grad():
+        at, state = y.new_tensor(t).requires_grad_(), y.detach().requires_grad_()
+        value = event(at, state).reshape(-1)[which]
+    by_time, by_state = vjp([(value, torch.ones_like(value))], [at, state])
+    rate = by_time + (by_state * slope).sum()
+    gap = event(at.detach(), y).reshape(-1)[which]
+    time = at.detach() - (gap - gap.detach()) / rate
+    return time, y + (time - time.detach()) * slope
