@@ -65,7 +65,8 @@ smoke: $(READY) ## The whole replication at its smallest size, book included
 book: $(READY) ## Render the published evidence (book/chapters)
 	@$(REPLICATE) book --profile paper
 
-bench: $(READY) ## Time, gradient error and memory of a solve, beside torchdiffeq
+bench: $(READY) ## Precision, time, gradient error and memory of a solve, beside torchdiffeq and SciPy
+	@$(PY) benchmarks/precision.py
 	@$(PY) benchmarks/solvers.py
 
 check: $(READY) ## Say which notebooks of PROFILE are fresh, stale or missing
