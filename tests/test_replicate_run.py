@@ -44,8 +44,12 @@ def command(root: Path, *arguments: str) -> tuple[int, str]:
 
 
 def start(root: Path, *arguments: str) -> subprocess.Popen:
-    """The command line in a process group of its own, as a terminal would start it."""
+    """The command line in a process group of its own, as a terminal would start it.
+
+    A test suite that runs in the background ignores ctrl-C, and so would its children.
+    """
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "import functools, pathlib, sys; from odenet.replicate import __main__ as cli; "
         "cli.Profile = functools.partial(cli.Profile, root=pathlib.Path(sys.argv.pop(1))); "
         "sys.exit(cli.main())"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from odenet.solvers.runge_kutta import rk_step
@@ -67,14 +67,14 @@ class Quadrature:
     def weights(self) -> tuple[float, ...]:
         return _end_weights(self.nodes)
 
-    def dense_weights(self, theta: Tensor) -> Tensor:
+    def dense_weights(self, theta: np.ndarray) -> np.ndarray:
         """The integrals from 0 to theta of the Lagrange polynomials of the nodes."""
-        powers = torch.arange(len(self.nodes), dtype=torch.float64)
+        powers = np.arange(len(self.nodes))
         moments = theta[:, None] ** (powers + 1) / (powers + 1)
-        vandermonde = torch.tensor(self.nodes, dtype=torch.float64)[:, None] ** powers
-        return torch.linalg.solve(vandermonde, moments, left=False)
+        vandermonde = np.array(self.nodes)[:, None] ** powers
+        return np.linalg.solve(vandermonde.T, moments.T).T
 
 
 @lru_cache(maxsize=64)  # equal steps have equal nodes
 def _end_weights(nodes: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(Quadrature(nodes).dense_weights(torch.ones(1, dtype=torch.float64))[0].tolist())
+    return tuple(Quadrature(nodes).dense_weights(np.ones(1))[0].tolist())

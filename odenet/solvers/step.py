@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +36,7 @@ class Rule(Protocol):
     @property
     def error_weights(self) -> Sequence[float] | None: ...
 
-    def dense_weights(self, theta: Tensor) -> Tensor:
+    def dense_weights(self, theta: np.ndarray) -> np.ndarray:
         """The weight of each slope at fractions ``theta`` of the step, ``(len(theta), slopes)``."""
         ...
 
@@ -65,9 +66,9 @@ class Step:
             return self.y1.expand(len(ts), *self.y1.shape)
         if ts[-1] == self.t1:
             return torch.cat((self(ts[:-1]), self.y1[None]))
-        theta = (torch.tensor(ts, dtype=torch.float64) - self.t0) / self.h
+        theta = (np.array(ts) - self.t0) / self.h
         slopes = torch.stack(self.slopes).view(len(self.slopes), -1)
-        weights = (self.h * self.rule.dense_weights(theta)).to(slopes)
+        weights = torch.from_numpy(self.h * self.rule.dense_weights(theta)).to(slopes)
         return self.y0 + (weights @ slopes).view(len(ts), *self.y0.shape)
 
     def error(self) -> Tensor:
@@ -75,7 +76,7 @@ class Step:
         weights = self.rule.error_weights
         if weights is None:
             raise TypeError(f"{self.rule} has no error estimate")
-        return combine(torch.zeros_like(self.y1), self.h, weights, self.slopes)
+        return combine(None, self.h, weights, self.slopes)
 
 
 class Method(Protocol):
@@ -107,12 +108,14 @@ class Method(Protocol):
         ...
 
 
-def combine(y: Tensor, h: float, weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
-    """``y + h sum_i weights_i slopes_i``, with the products in the state's precision."""
-    total = y
-    for weight, slope in zip(weights, slopes, strict=True):
-        if weight:
-            # In place after the first: the sum is ours, and autograd saves nothing of an addition.
-            add = torch.add if total is y else Tensor.add_
-            total = add(total, slope, alpha=h * weight)
+def combine(
+    y: Tensor | None, h: float, weights: Sequence[float], slopes: Sequence[Tensor]
+) -> Tensor:
+    """``y + h sum_i weights_i slopes_i``, without ``y`` the sum alone; in the state's precision."""
+    terms = [(slope, h * w) for slope, w in zip(slopes, weights, strict=True) if w]
+    slope, weight = terms[0]
+    total = slope * weight if y is None else torch.add(y, slope, alpha=weight)
+    for slope, weight in terms[1:]:
+        # In place: the sum is ours, and autograd saves nothing of an addition.
+        total.add_(slope, alpha=weight)
     return total

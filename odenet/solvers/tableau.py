@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-import torch
-from torch import Tensor
+import numpy as np
 
 Row = tuple[Fraction, ...]
 
@@ -104,13 +103,16 @@ class Tableau:
         return _floats(tuple(b - e for b, e in zip(self.b, self.b_embedded, strict=True)))
 
     @cached_property
-    def _dense(self) -> Tensor:
-        return torch.tensor([_floats(row) for row in self.dense], dtype=torch.float64)
+    def _dense(self) -> np.ndarray:
+        return np.array([_floats(row) for row in self.dense]).T
 
-    def dense_weights(self, theta: Tensor) -> Tensor:
+    @cached_property
+    def _powers(self) -> np.ndarray:
+        return np.arange(1, len(self._dense) + 1)
+
+    def dense_weights(self, theta: np.ndarray) -> np.ndarray:
         """The weight of each slope at fractions ``theta`` of a step, ``(len(theta), stages)``."""
-        powers = theta[:, None] ** torch.arange(1, self._dense.shape[1] + 1)
-        return powers @ self._dense.T
+        return theta[:, None] ** self._powers @ self._dense
 
 
 def _row(text: str, total: Fraction) -> Row:
