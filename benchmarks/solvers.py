@@ -21,27 +21,36 @@ from odenet import Adaptive, Solver, solve
 from odenet.models.classifier import Classifier, classifier
 from odenet.models.fields import TimeConv
 
+Finish = Callable[[Tensor], list[Tensor]]  # what was solved for -> the result to compare
+
 
 @dataclass
 class Row:
-    """One way to do the work: its times, what it kept for the backward pass, its gradient."""
+    """One way to solve: its times, what it kept for the backward pass, its result."""
 
     name: str
-    work: Callable[[], list[Tensor]]
+    solve: Callable[[], Tensor]
     seconds: list[float]
     kept: int = 0
     result: Tensor | None = None
 
 
-def measure(title: str, ways: dict[str, Callable], rounds: int, exact: list[Tensor]) -> None:
+def measure(
+    title: str,
+    ways: dict[str, Callable[[], Tensor]],
+    finish: Finish,
+    exact: list[Tensor],
+    rounds: int,
+) -> None:
     """Print a table of the ways; the first one is what the others are compared with."""
-    rows = [Row(name, work, []) for name, work in ways.items()]
+    rows = [Row(name, way, []) for name, way in ways.items()]
     for row in rows:
-        row.kept, row.result = kept_bytes(row.work)
+        row.kept, solved = kept_bytes(row.solve)
+        row.result = flat(finish(solved))
     for _ in range(rounds):
         for row in rows:
             started = time.perf_counter()
-            row.work()
+            finish(row.solve())
             row.seconds.append(time.perf_counter() - started)
     print(f"\n{title}\n{'':34}{'ms':>9}{'ratio':>8}{'error':>10}{'MB kept':>9}")
     reference = flat(exact)
@@ -52,8 +61,8 @@ def measure(title: str, ways: dict[str, Callable], rounds: int, exact: list[Tens
         print(f"{line}{row.kept / 1e6:9.2f}", flush=True)
 
 
-def kept_bytes(work: Callable[[], list[Tensor]]) -> tuple[int, Tensor]:
-    """The bytes that autograd saves for the backward pass, each storage once, and the result."""
+def kept_bytes(way: Callable[[], Tensor]) -> tuple[int, Tensor]:
+    """The bytes that autograd saves for the backward pass, each storage once, and the value."""
     storages: dict[int, int] = {}
 
     def note(x: Tensor) -> Tensor:
@@ -61,8 +70,8 @@ def kept_bytes(work: Callable[[], list[Tensor]]) -> tuple[int, Tensor]:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-        result = flat(work())
-    return sum(storages.values()), result
+        value = way()
+    return sum(storages.values()), value
 
 
 def flat(tensors: list[Tensor]) -> Tensor:
@@ -90,16 +99,10 @@ def small_field(rounds: int) -> None:
     tight = Adaptive(1e-7, 1e-9)
     settings = {"rtol": 1e-7, "atol": 1e-9}
 
-    def forward(solution: Callable[[], Tensor]) -> Callable[[], list[Tensor]]:
-        return torch.no_grad()(lambda: [solution()])
-
-    def gradient(solution: Callable[[], Tensor]) -> Callable[[], list[Tensor]]:
-        def work() -> list[Tensor]:
-            field.zero_grad()
-            solution().abs().mean().backward()
-            return [p.grad for p in field.parameters()]
-
-        return work
+    def gradient(ys: Tensor) -> list[Tensor]:
+        field.zero_grad()
+        ys.abs().mean().backward()
+        return [p.grad for p in field.parameters()]
 
     def ours(rule: str) -> Callable[[], Tensor]:
         return lambda: solve(field, y0, ts, Solver("dopri5", tight, rule)).ys
@@ -115,12 +118,13 @@ def small_field(rounds: int) -> None:
         "torchdiffeq odeint_adjoint": lambda: torchdiffeq.odeint_adjoint(field, y0, ts, **settings),
     }
     ways = {"odenet": ours("backprop"), "torchdiffeq": theirs["torchdiffeq odeint"]}
-    measure(f"{title}: forward", {k: forward(v) for k, v in ways.items()}, rounds, [exact])
+    with torch.no_grad():
+        measure(f"{title}: forward", ways, lambda ys: [ys], [exact], rounds)
     overhead(field, y0, ours("backprop"), rounds)
     rules = {f"odenet {rule}": ours(rule) for rule in ("backprop", "checkpoint", "adjoint")}
-    ways = {name: gradient(way) for name, way in (rules | theirs).items()}
     exact_gradient = [p.grad for p in exact_field.parameters()]
-    measure(f"{title}: forward and gradient", ways, max(rounds // 4, 2), exact_gradient)
+    title = f"{title}: forward and gradient"
+    measure(title, rules | theirs, gradient, exact_gradient, max(rounds // 4, 2))
 
 
 @torch.no_grad()
@@ -138,7 +142,7 @@ def overhead(field: nn.Module, y0: Tensor, solution: Callable[[], Tensor], round
         between = time.perf_counter()
         solution()
         ratios.append((time.perf_counter() - between) / (between - started))
-    print(f"{'':4}a solve takes {median(ratios):.2f} times its {len(calls)} evaluations")
+    print(f"\na forward solve takes {median(ratios):.2f} times its {len(calls)} evaluations")
 
 
 class Concatenated(nn.Module):
@@ -173,35 +177,35 @@ def mnist_block(rounds: int, trained: bool) -> None:
     ends = torch.tensor([0.0, 1.0])
     settings = {"rtol": 1e-3, "atol": 1e-3}
 
-    def work(end: Callable[[Tensor], Tensor]) -> Callable[[], list[Tensor]]:
-        def run() -> list[Tensor]:
-            model.zero_grad()
-            y = state.clone().requires_grad_()
-            F.cross_entropy(model.head(end(y)), labels).backward()
-            return [y.grad, *(p.grad for p in field.parameters())]
+    start = state.clone().requires_grad_()
 
-        return run
+    def gradient(end: Tensor) -> list[Tensor]:
+        model.zero_grad()
+        start.grad = None
+        F.cross_entropy(model.head(end), labels).backward()
+        return [start.grad, *(p.grad for p in field.parameters())]
 
-    def ours(solver: Solver) -> Callable[[Tensor], Tensor]:
-        return lambda y: solve(field, y, (0.0, 1.0), solver).ys[-1]
+    def ours(solver: Solver) -> Callable[[], Tensor]:
+        return lambda: solve(field, start, (0.0, 1.0), solver).ys[-1]
 
     adaptive = Adaptive(1e-3, 1e-3)
     ways = {
-        "odenet checkpoint": work(ours(Solver("dopri5", adaptive, "checkpoint"))),
-        "odenet backprop": work(ours(Solver("dopri5", adaptive, "backprop"))),
-        "odenet adjoint": work(ours(Solver("dopri5", adaptive, "adjoint"))),
-        "odenet adjoint, as ODE-Net's": work(ours(model.block.solver)),
-        "torchdiffeq odeint": work(
-            lambda y: torchdiffeq.odeint(concatenated, y, ends, **settings)[-1]
-        ),
-        "torchdiffeq odeint_adjoint": work(
-            lambda y: torchdiffeq.odeint_adjoint(concatenated, y, ends, **settings)[-1]
-        ),
+        "odenet backprop": ours(Solver("dopri5", adaptive, "backprop")),
+        "odenet checkpoint": ours(Solver("dopri5", adaptive, "checkpoint")),
+        "odenet adjoint": ours(Solver("dopri5", adaptive, "adjoint")),
+        "odenet adjoint, as ODE-Net's": ours(model.block.solver),
+        "torchdiffeq odeint": lambda: torchdiffeq.odeint(concatenated, start, ends, **settings)[-1],
+        "torchdiffeq odeint_adjoint": lambda: torchdiffeq.odeint_adjoint(
+            concatenated, start, ends, **settings
+        )[-1],
     }
-    tight = Solver("dopri5", Adaptive(1e-6, 1e-6), "checkpoint")
-    exact = [x.clone() for x in work(ours(tight))()]
+    tight = ours(Solver("dopri5", Adaptive(1e-6, 1e-6), "checkpoint"))
+    exact = [x.clone() for x in gradient(tight())]
+    with torch.no_grad():
+        overhead(field, state, ways["odenet backprop"], rounds)
     kind = "after 30 steps of training" if trained else "untrained"
-    measure(f"MNIST block, batch 128, 1e-3, forward and gradient, {kind}", ways, rounds, exact)
+    title = f"MNIST block, batch 128, 1e-3, forward and gradient, {kind}"
+    measure(title, ways, gradient, exact, rounds)
 
 
 def sharpen(model: Classifier, images: Tensor, labels: Tensor) -> None:
