@@ -216,3 +216,9 @@ def test_site_is_whole_in_a_browser_and_asks_no_other_host(site, width, scheme):
                 problems.append(f"{name} scrolls sideways")
         browser.close()
     assert not problems
+
+
+def test_the_picture_of_the_readme_is_the_published_figure():
+    kept = ROOT / "book/_static/result.svg"
+    assert str(kept.relative_to(ROOT)) in (ROOT / "README.md").read_text()
+    assert kept.read_text() == book.picture(ROOT / "book/chapters")

@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from odenet.replicate.profiles import Profile
+from odenet.replicate.files import write
+from odenet.replicate.profiles import EVIDENCE, Profile
 from odenet.replicate.record import git, load
 
 STANDING = {
@@ -19,14 +20,20 @@ STANDING = {
 }
 
 
+PICTURE = ("05_spirals", "fig-spirals")  # the figure that the README shows
+
+
 def build(root: Path, profile: str) -> Path:
     """The chapters of `profile` stand rendered at the returned index.html; no older page is left.
 
-    Raises ValueError where there is no chapter or one holds an error, RuntimeError if Sphinx warns.
+    From the evidence comes the README's picture too, book/_static/result.svg. Raises ValueError
+    where there is no chapter or one holds an error, RuntimeError if Sphinx warns.
     """
     run = Profile(profile, root)
     chapters = sorted(run.chapters.glob("*.ipynb"))
     _require_sound(chapters, profile)
+    if profile == EVIDENCE and (svg := picture(run.chapters)):
+        write(root / "book/_static/result.svg", svg)
     source = run.work / "source"
     _stage(root / "book", chapters, source)
     _configure(source / "_config.yml", _banner(run, chapters), _address(root))
@@ -47,6 +54,17 @@ def _require_sound(chapters: list[Path], profile: str) -> None:
 def _holds_error(path: Path) -> bool:
     cells = nbformat.read(path, as_version=4).cells
     return any(out.output_type == "error" for cell in cells for out in cell.get("outputs", []))
+
+
+def picture(chapters: Path) -> str | None:
+    """The SVG of the README's figure as its chapter holds it; None without that chapter."""
+    stem, name = PICTURE
+    path = chapters / f"{stem}.ipynb"
+    cells = nbformat.read(path, as_version=4).cells if path.exists() else []
+    for cell in cells:
+        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == name:
+            return cell.outputs[-1].data["image/svg+xml"]
+    return None
 
 
 def _stage(book: Path, chapters: list[Path], source: Path) -> None:
