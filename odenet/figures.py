@@ -257,7 +257,7 @@ def _finish_cost(axes: Any) -> None:
     error, seconds, backward, wrong = axes.flat
     error.set(title="(a) numerical error", ylabel="relative error", yscale="log")
     seconds.set(title="(b) forward time", ylabel="ms per batch", ylim=(0, None))
-    backward.set(title="(c) backward cost", ylabel="backward evaluations", ylim=(0, None))
+    backward.set(title="(c) backward cost", ylabel="backward evaluations", yscale="log")
     wrong.set(title="(d) accuracy", ylabel="test error (%)", ylim=(0, None))
     wrong.set(xlabel="tolerance", xscale="log")
     wrong.invert_xaxis()
@@ -267,9 +267,11 @@ def _finish_cost(axes: Any) -> None:
         ax.set(xlabel="forward evaluations", xlim=(0, None))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     most = backward.get_xlim()[1]
-    for slope, line, label in ((1.0, "-", "equal"), (0.5, ":", "half")):
-        backward.plot([0, most], [0, slope * most], color=GREY, lw=1, ls=line)
-        _note(backward, label, (most, slope * most), (-2, -16))
+    counts = np.linspace(6, most, 50)  # from one step on; the lines are curves on a log axis
+    for slope, line, label, rise in ((1.0, "-", "equal", 5), (0.5, ":", "half", -14)):
+        backward.plot(counts, slope * counts, color=GREY, lw=1, ls=line)
+        _note(backward, label, (most, slope * most), (-2, rise))
+    backward.set_xlim(0, most)
     for ax in axes.flat:
         ax.grid(axis="y")
 
