@@ -14,6 +14,7 @@ from statistics import median
 
 import torch
 import torchdiffeq
+from peers import diffrax_ways, torchode_ways
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,7 +30,7 @@ class Row:
     """One way to solve: its times, what it kept for the backward pass, its result."""
 
     name: str
-    solve: Callable[[], Tensor]
+    solve: Callable[[], Tensor | list[Tensor]]
     seconds: list[float]
     kept: int = 0
     result: Tensor | None = None
@@ -37,7 +38,7 @@ class Row:
 
 def measure(
     title: str,
-    ways: dict[str, Callable[[], Tensor]],
+    ways: dict[str, Callable[[], Tensor | list[Tensor]]],
     finish: Finish,
     exact: list[Tensor],
     rounds: int,
@@ -46,11 +47,13 @@ def measure(
     rows = [Row(name, way, []) for name, way in ways.items()]
     for row in rows:
         row.kept, solved = kept_bytes(row.solve)
-        row.result = flat(finish(solved))
+        row.result = flat(finish(solved) if isinstance(solved, Tensor) else solved)
     for _ in range(rounds):
         for row in rows:
             started = time.perf_counter()
-            finish(row.solve())
+            solved = row.solve()
+            if isinstance(solved, Tensor):  # a compiled library differentiates in one go
+                finish(solved)
             row.seconds.append(time.perf_counter() - started)
     print(f"\n{title}\n{'':34}{'ms':>9}{'ratio':>8}{'error':>10}{'MB kept':>9}")
     reference = flat(exact)
@@ -117,12 +120,15 @@ def small_field(rounds: int) -> None:
         "torchdiffeq odeint": lambda: torchdiffeq.odeint(field, y0, ts, **settings),
         "torchdiffeq odeint_adjoint": lambda: torchdiffeq.odeint_adjoint(field, y0, ts, **settings),
     }
+    others = (field, y0, ts, tight.rtol, tight.atol)
     ways = {"odenet": ours("backprop"), "torchdiffeq": theirs["torchdiffeq odeint"]}
+    ways |= torchode_ways(*others) | diffrax_ways(*others, gradient=False)
     with torch.no_grad():
         measure(f"{title}: forward", ways, lambda ys: [ys], [exact], rounds)
     overhead(field, y0, ours("backprop"), rounds)
     rules = {f"odenet {rule}": ours(rule) for rule in ("backprop", "checkpoint", "adjoint")}
     exact_gradient = [p.grad for p in exact_field.parameters()]
+    theirs |= torchode_ways(*others) | diffrax_ways(*others, gradient=True)
     title = f"{title}: forward and gradient"
     measure(title, rules | theirs, gradient, exact_gradient, max(rounds // 4, 2))
 
