@@ -7,29 +7,10 @@ import math
 import pytest
 import torch
 import torchdiffeq
+from problems import TS, Y0, Spiral, decay
 from torch import nn
 
 from odenet import Adaptive, Solver, odeint, odeint_adjoint, odeint_event, solve
-
-
-class Spiral(nn.Module):
-    """Takes the time as a float or as a tensor."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(1)
-        self.net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2)).double()
-
-    def forward(self, t, y):
-        return self.net(y**3) + 0.1 * t
-
-
-Y0 = torch.tensor([[1.0, 0.3], [-0.7, 0.2]], dtype=torch.float64)
-TS = torch.linspace(0, 3, 7, dtype=torch.float64)
-
-
-def decay(t, y):
-    return -y
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,8 @@ def table(verdicts: Sequence[Verdict], heads: Sequence[str] = COLUMNS) -> str:
 
 def summary(verdicts: Sequence[Verdict]) -> str:
     """Claims, numbers and verdicts as an HTML table, which another page of the book can show."""
-    short = table(verdicts, ("claim", "where", "expected", "here", "verdict"))
+    # The verdict beside the claim: on a phone the columns behind it have to be scrolled to.
+    short = table(verdicts, ("claim", "verdict", "here", "expected", "where"))
     html = MarkdownIt("commonmark").enable("table").render(short)
     return html.replace("<table>", '<table class="table">')
 
