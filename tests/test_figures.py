@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from odenet import figures
+from odenet.figures import accuracy, cost, depth, forecasts, style, tables, verdicts
 
 SEVERAL = {"mean": 0.5, "low": 0.2, "high": 0.8, "n": 3, "values": [0.4, 0.5, 0.6]}
 SINGLE = {"mean": 0.5, "low": None, "high": None, "n": 1, "values": [0.5]}
@@ -36,37 +36,35 @@ def curve(**more):
 
 
 PLOTS = {
-    "depth_against_state": lambda: figures.depth_against_state(
-        network(), network(), limits=(-4, 4)
-    ),
-    "error_against_step": lambda: figures.error_against_step({"euler": curve(), "rk4": curve()}),
-    "work_and_precision": lambda: figures.work_and_precision(
+    "depth_against_state": lambda: depth.depth_against_state(network(), network(), limits=(-4, 4)),
+    "error_against_step": lambda: depth.error_against_step({"euler": curve(), "rk4": curve()}),
+    "work_and_precision": lambda: depth.work_and_precision(
         {"rk4": curve(tolerance=[0.1, 0.01])}, {"euler": curve(), "rk4": curve()}
     ),
-    "classification_errors": lambda: figures.classification_errors(
+    "classification_errors": lambda: accuracy.classification_errors(
         ["none", "ResNet"], [SINGLE, SEVERAL], [None, 0.41]
     ),
-    "evaluations_by_epoch": lambda: figures.evaluations_by_epoch(
+    "evaluations_by_epoch": lambda: cost.evaluations_by_epoch(
         [0, 1], {"1e-3": [[14, 20], [14, 26]], "1e-5": [[20, 32], [26, 32]]}
     ),
-    "cost_by_tolerance": lambda: figures.cost_by_tolerance(
+    "cost_by_tolerance": lambda: cost.cost_by_tolerance(
         [sweep_row(), sweep_row(1.0, 0.1), sweep_row(1e-5, None)]
     ),
-    "spirals": lambda: figures.spirals(
+    "spirals": lambda: forecasts.spirals(
         np.ones((2, 4, 2)),
         [np.ones((3, 2))] * 2,
         {"latent ODE": [(np.ones((2, 2)), np.ones((2, 2)))] * 2},
     ),
-    "rmse_and_ratio": lambda: figures.rmse_and_ratio(
+    "rmse_and_ratio": lambda: forecasts.rmse_and_ratio(
         [30, 100], {"ODE": [SEVERAL, SINGLE], "RNN": [SINGLE] * 2}, {"RNN": [SEVERAL] * 2}, [2, 1]
     ),
-    "verdicts": lambda: figures.verdicts([claim(), claim("not run", None), claim("stale", 3.0)]),
+    "forest": lambda: verdicts.forest([claim(), claim("not run", None), claim("stale", 3.0)]),
 }
 
 
 @pytest.fixture(autouse=True)
 def book_style():
-    figures.style()
+    style.use()
 
 
 def svg(figure: Figure) -> bytes:
@@ -88,7 +86,7 @@ def test_the_page_shows_through(name):
         assert part.patch.get_facecolor()[3] == 0
 
 
-@pytest.mark.parametrize("name", sorted(PLOTS.keys() - {"spirals", "verdicts"}))
+@pytest.mark.parametrize("name", sorted(PLOTS.keys() - {"spirals", "forest"}))
 def test_every_axis_says_what_it_shows(name):
     axes = PLOTS[name]().axes
     assert all(ax.get_xlabel() for ax in axes)
@@ -108,8 +106,8 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("page", ["#ffffff", "#121212"])
 def test_colours_stand_out_from_light_and_dark_pages(page):
-    assert contrast(figures.GREY, page) > 4
-    assert min(contrast(colour, page) for colour in figures.PALETTE) > 2
+    assert contrast(style.GREY, page) > 4
+    assert min(contrast(colour, page) for colour in style.PALETTE) > 2
 
 
 def points(ax, marker):
@@ -124,12 +122,12 @@ def test_dots_are_the_evaluations_with_depth_upwards():
 
 
 def test_a_single_seed_has_no_interval_and_no_seed_marks():
-    figure = figures.classification_errors(["none"], [SINGLE], [None])
+    figure = accuracy.classification_errors(["none"], [SINGLE], [None])
     assert [line.get_xydata().tolist() for line in figure.axes[0].lines] == [[[0.5, 0.0]]]
 
 
 def test_interval_seeds_and_paper_are_drawn_at_their_values():
-    figure = figures.classification_errors(["ResNet"], [SEVERAL], [0.41])
+    figure = accuracy.classification_errors(["ResNet"], [SEVERAL], [0.41])
     seeds, bar, mean, paper = (line.get_xdata() for line in figure.axes[0].lines)
     assert seeds.tolist() == SEVERAL["values"]
     assert (list(bar), list(mean), list(paper)) == ([0.2, 0.8], [0.5], [0.41])
@@ -141,13 +139,13 @@ def test_the_ratio_of_a_model_looks_as_its_error_does():
 
 
 def test_time_is_drawn_in_milliseconds_and_an_error_of_none_not_at_all():
-    error, seconds, _, _ = figures.cost_by_tolerance([sweep_row(error=None)]).axes
+    error, seconds, _, _ = cost.cost_by_tolerance([sweep_row(error=None)]).axes
     assert seconds.lines[0].get_ydata()[0] == pytest.approx(100)
     assert np.isnan(error.lines[0].get_ydata()[0])
 
 
 def test_a_claim_that_was_not_run_says_so_and_has_no_mark():
-    (ax,) = figures.verdicts([claim("not run", None)]).axes
+    (ax,) = verdicts.forest([claim("not run", None)]).axes
     assert [text.get_text() for text in ax.texts] == ["not run"]
     assert not ax.lines
 
@@ -155,13 +153,13 @@ def test_a_claim_that_was_not_run_says_so_and_has_no_mark():
 @pytest.mark.parametrize("value", [-3.0, 0.2, 7.0])
 @pytest.mark.parametrize("accept", [(-math.inf, 0.2), (0.2, math.inf), (0.1, 0.2)])
 def test_value_and_edges_of_the_band_are_in_view(value, accept):
-    (ax,) = figures.verdicts([claim(value=value, accept=accept)]).axes
+    (ax,) = verdicts.forest([claim(value=value, accept=accept)]).axes
     low, high = ax.get_xlim()
     assert all(low < x < high for x in (value, *accept) if math.isfinite(x))
 
 
 def test_a_table_aligns_its_columns_and_leaves_none_empty():
-    assert figures.table({"model": ["a", "b"], "error": [1.5, None]}).splitlines() == [
+    assert tables.table({"model": ["a", "b"], "error": [1.5, None]}).splitlines() == [
         "| model | error |",
         "| :-- | --: |",
         "| a | 1.5 |",
@@ -171,9 +169,9 @@ def test_a_table_aligns_its_columns_and_leaves_none_empty():
 
 def test_a_table_refuses_columns_of_unequal_length():
     with pytest.raises(ValueError):
-        figures.table({"model": ["a", "b"], "error": [1.5]})
+        tables.table({"model": ["a", "b"], "error": [1.5]})
 
 
 def test_an_interval_is_shown_only_where_there_is_one():
-    assert figures.interval(SEVERAL, 2) == "0.50 [0.20, 0.80]"
-    assert figures.interval(SINGLE, 1) == "0.5"
+    assert tables.interval(SEVERAL, 2) == "0.50 [0.20, 0.80]"
+    assert tables.interval(SINGLE, 1) == "0.5"
