@@ -24,6 +24,15 @@ def torchode_ways(field: nn.Module, y0: Tensor, ts: Tensor, rtol: float, atol: f
     return {"torchode": lambda: solver.solve(problem).ys.transpose(0, 1)}
 
 
+def torchdyn_ways(field: nn.Module, y0: Tensor, ts: Tensor, rtol: float, atol: float) -> Ways:
+    """torchdyn, differentiated through the solver's operations."""
+    if not find_spec("torchdyn"):
+        return {}
+    from torchdyn.numerics import odeint
+
+    return {"torchdyn": lambda: odeint(field, y0, ts, solver="dopri5", atol=atol, rtol=rtol)[1]}
+
+
 def diffrax_ways(
     field: nn.Module, y0: Tensor, ts: Tensor, rtol: float, atol: float, gradient: bool
 ) -> Ways:

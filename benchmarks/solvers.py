@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import argparse
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
 import torch
 import torchdiffeq
-from peers import diffrax_ways, torchode_ways
+from peers import diffrax_ways, torchdyn_ways, torchode_ways
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from odenet import Adaptive, Solver, solve
 from odenet.models.classifier import Classifier, classifier
 from odenet.models.fields import TimeConv
+from odenet.solvers import METHODS, rk_step
 
 Finish = Callable[[Tensor], list[Tensor]]  # what was solved for -> the result to compare
 
@@ -122,13 +124,16 @@ def small_field(rounds: int) -> None:
     }
     others = (field, y0, ts, tight.rtol, tight.atol)
     ways = {"odenet": ours("backprop"), "torchdiffeq": theirs["torchdiffeq odeint"]}
-    ways |= torchode_ways(*others) | diffrax_ways(*others, gradient=False)
+    ways |= torchode_ways(*others) | torchdyn_ways(*others)
+    ways |= diffrax_ways(*others, gradient=False)
     with torch.no_grad():
         measure(f"{title}: forward", ways, lambda ys: [ys], [exact], rounds)
     overhead(field, y0, ours("backprop"), rounds)
+    parts_of_a_step(field, y0, tight, rounds)
     rules = {f"odenet {rule}": ours(rule) for rule in ("backprop", "checkpoint", "adjoint")}
     exact_gradient = [p.grad for p in exact_field.parameters()]
-    theirs |= torchode_ways(*others) | diffrax_ways(*others, gradient=True)
+    theirs |= torchode_ways(*others) | torchdyn_ways(*others)
+    theirs |= diffrax_ways(*others, gradient=True)
     title = f"{title}: forward and gradient"
     measure(title, rules | theirs, gradient, exact_gradient, max(rounds // 4, 2))
 
@@ -149,6 +154,23 @@ def overhead(field: nn.Module, y0: Tensor, solution: Callable[[], Tensor], round
         solution()
         ratios.append((time.perf_counter() - between) / (between - started))
     print(f"\na forward solve takes {median(ratios):.2f} times its {len(calls)} evaluations")
+
+
+@torch.no_grad()
+def parts_of_a_step(field: nn.Module, y0: Tensor, control: Adaptive, rounds: int) -> None:
+    """Print what one step costs besides its six evaluations: where an overhead comes from."""
+    tableau = METHODS["dopri5"].tableau
+    step = rk_step(tableau, field, 0.0, 0.1, y0, field(0.0, y0))
+    parts = {
+        "six evaluations": lambda: [field(0.0, y0) for _ in range(6)],
+        "sums of slopes": lambda: rk_step(tableau, lambda t, y: y, 0.0, 0.1, y0, y0),
+        "error and verdict": lambda: control.judge(step, None),
+        "seven dense outputs": lambda: step([0.01 * i for i in range(1, 8)]),
+    }
+    print("\nparts of a step, in microseconds")
+    for name, part in parts.items():
+        seconds = timeit.repeat(part, number=100, repeat=2 * rounds)
+        print(f"  {name:32}{1e4 * median(seconds):9.1f}")
 
 
 class Concatenated(nn.Module):

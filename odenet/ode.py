@@ -163,7 +163,7 @@ def checked_field(f: Field) -> Field:
         k = f(t, y)
         if not isinstance(k, Tensor):
             raise TypeError(f"f must return a tensor, got {type(k).__name__}")
-        if k.shape != y.shape or k.dtype != y.dtype:
+        if k.shape != y.shape or k.dtype is not y.dtype:
             raise ValueError(
                 f"f must return a slope of the state's shape {tuple(y.shape)} and {y.dtype}, "
                 f"got {tuple(k.shape)} and {k.dtype}"

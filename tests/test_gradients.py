@@ -151,6 +151,14 @@ def test_adjoint_does_not_depend_on_the_units_of_the_loss():
         assert distance([g / scale for g in scaled], one) < 1e-9
 
 
+def test_adjoint_without_scaling_has_an_absolute_error_control():
+    def backward_nfe(scale):
+        solver = Solver("dopri5", Adaptive(1e-8, 1e-8), Adjoint(scaled=False))
+        return gradients(solver, scale=scale)[1].backward.nfe
+
+    assert backward_nfe(1e-6) < backward_nfe(1e5)
+
+
 def test_adjoint_full_norm_also_controls_the_parameter_integral():
     def backward_nfe(seminorm):
         rule = Adjoint(seminorm=seminorm)

@@ -40,13 +40,15 @@ class Adjoint:
     ``interpolated`` the state is not solved again but read from the forward solve's dense output
     (Daulbaev et al. 2020): no drift, and memory that grows with the accepted steps. The adjoint is
     solved in units of its own size, so that a tolerance means the same accuracy whatever constant
-    multiplies the loss. Differentiable once.
+    multiplies the loss; without ``scaled`` it is solved in those of the loss, as the paper and
+    torchdiffeq do. Differentiable once.
     """
 
     control: Control | None = None
     seminorm: bool = True
     interpolated: bool = False
     method: Method | None = None
+    scaled: bool = True
 
     def __call__(
         self,
@@ -69,6 +71,7 @@ class Adjoint:
                 self.method or method,
                 self.control or control,
                 self.seminorm,
+                self.scaled,
                 known,
                 work,
             )
@@ -86,17 +89,19 @@ class _Backward:
     method: Method
     control: Control
     seminorm: bool
+    scaled: bool
     known: Trajectory | None
     work: Work
 
     def pullback(
         self, cotangent: Tensor, inputs: Sequence[Tensor], residuals: Sequence[Tensor]
     ) -> list[Tensor]:
-        """The gradients of ``y0`` and the parameters, solved in units of the cotangent's size."""
+        """The gradients of ``y0`` and the parameters."""
         ys, *kept = residuals
-        size = max(float(rms(c)) for c in cotangent)
+        size = max(map(rms, cotangent))
         if size == 0 or not math.isfinite(size):
             return [torch.full_like(x, size) for x in inputs]
+        size = size if self.scaled else 1.0
         known = self.known.with_tensors(kept) if self.known else None
         gradients = self._solve(ys, cotangent / size, inputs[1:], known)
         return [g * size for g in gradients]
@@ -130,7 +135,7 @@ class _Backward:
         return replace(self.control, norm=lambda x: norm(x[:without_params]))
 
     def _record_drift(self, missed: Tensor, y: Tensor) -> None:
-        distance = float(rms(missed - y) / rms(y).clamp_min(torch.finfo(y.dtype).tiny))
+        distance = rms(missed - y) / max(rms(y), torch.finfo(y.dtype).tiny)
         self.work.drift = max(distance, self.work.drift or 0.0)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from odenet.solvers.runge_kutta import rk_step
-from odenet.solvers.step import Field, History, Step, combine
+from odenet.solvers.step import Field, History, Step, Weights, combine, sparse
 from odenet.solvers.tables import RK4
 
 
@@ -64,7 +64,7 @@ class Quadrature:
         return len(self.nodes)
 
     @property
-    def weights(self) -> tuple[float, ...]:
+    def weights(self) -> Weights:
         return _end_weights(self.nodes)
 
     def dense_weights(self, theta: np.ndarray) -> np.ndarray:
@@ -76,5 +76,5 @@ class Quadrature:
 
 
 @lru_cache(maxsize=64)  # equal steps have equal nodes
-def _end_weights(nodes: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(Quadrature(nodes).dense_weights(np.ones(1))[0].tolist())
+def _end_weights(nodes: tuple[float, ...]) -> Weights:
+    return sparse(Quadrature(nodes).dense_weights(np.ones(1))[0].tolist())

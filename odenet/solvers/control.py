@@ -50,9 +50,9 @@ class Control(Protocol):
         ...
 
 
-def rms(x: Tensor) -> Tensor:
+def rms(x: Tensor) -> float:
     """Root mean square over all entries (Hairer, Norsett, Wanner: Solving ODEs I, II.4.11)."""
-    return torch.linalg.vector_norm(x) / math.sqrt(max(x.numel(), 1))
+    return float(torch.linalg.vector_norm(x)) / math.sqrt(max(x.numel(), 1))
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Adaptive:
 
     rtol: float | Tensor = 1e-6
     atol: float | Tensor = 1e-6
-    norm: Callable[[Tensor], Tensor] = rms
+    norm: Callable[[Tensor], Tensor | float] = rms
     safety: float = 0.9
     shrink: float = 0.2
     growth: float = 10.0

@@ -14,3 +14,4 @@ _ALL: tuple[Method, ...] = (
     SciPyAdams("lsoda"),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+METHODS["heun12"] = METHODS["heun"]  # as its adaptive use, order 2(1), is often called

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 Field = Callable[[float, Tensor], Tensor]
+Weights = tuple[tuple[int, float], ...]  # (index, weight) of each slope that counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Rule(Protocol):
     def order(self) -> int: ...
 
     @property
-    def error_weights(self) -> Sequence[float] | None: ...
+    def error_weights(self) -> Weights | None: ...
 
     def dense_weights(self, theta: np.ndarray) -> np.ndarray:
         """The weight of each slope at fractions ``theta`` of the step, ``(len(theta), slopes)``."""
@@ -62,14 +63,14 @@ class Step:
 
         The value at ``t1`` is ``y1`` itself.
         """
-        if all(t == self.t1 for t in ts):
-            return self.y1.expand(len(ts), *self.y1.shape)
         if ts[-1] == self.t1:
-            return torch.cat((self(ts[:-1]), self.y1[None]))
-        theta = (np.array(ts) - self.t0) / self.h
-        slopes = torch.stack(self.slopes).view(len(self.slopes), -1)
-        weights = torch.from_numpy(self.h * self.rule.dense_weights(theta)).to(slopes)
-        return self.y0 + (weights @ slopes).view(len(ts), *self.y0.shape)
+            end = self.y1[None]
+            return end if len(ts) == 1 else torch.cat((self(ts[:-1]), end))
+        h = self.h
+        weights = h * self.rule.dense_weights((np.array(ts) - self.t0) / h)
+        slopes = torch.stack(self.slopes).reshape(len(self.slopes), -1)
+        inside = torch.addmm(self.y0.reshape(1, -1), torch.from_numpy(weights).to(slopes), slopes)
+        return inside.view(len(ts), *self.y0.shape)
 
     def error(self) -> Tensor:
         """The local error estimate, ``h`` times the error weights of the slopes."""
@@ -108,14 +109,16 @@ class Method(Protocol):
         ...
 
 
-def combine(
-    y: Tensor | None, h: float, weights: Sequence[float], slopes: Sequence[Tensor]
-) -> Tensor:
+def sparse(row: Sequence[float]) -> Weights:
+    """The entries of ``row`` that are not zero, with their places."""
+    return tuple((i, w) for i, w in enumerate(row) if w)
+
+
+def combine(y: Tensor | None, h: float, weights: Weights, slopes: Sequence[Tensor]) -> Tensor:
     """``y + h sum_i weights_i slopes_i``, without ``y`` the sum alone; in the state's precision."""
-    terms = [(slope, h * w) for slope, w in zip(slopes, weights, strict=True) if w]
-    slope, weight = terms[0]
-    total = slope * weight if y is None else torch.add(y, slope, alpha=weight)
-    for slope, weight in terms[1:]:
+    i, w = weights[0]
+    total = slopes[i] * (h * w) if y is None else torch.add(y, slopes[i], alpha=h * w)
+    for i, w in weights[1:]:
         # In place: the sum is ours, and autograd saves nothing of an addition.
-        total.add_(slope, alpha=weight)
+        total.add_(slopes[i], alpha=h * w)
     return total

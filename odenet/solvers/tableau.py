@@ -8,6 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from odenet.solvers.step import Weights, sparse
+
 Row = tuple[Fraction, ...]
 
 
@@ -88,19 +90,19 @@ class Tableau:
         return _floats(self.c)
 
     @cached_property
-    def rows(self) -> tuple[tuple[float, ...], ...]:
-        return tuple(_floats(row) for row in self.a)
+    def rows(self) -> tuple[Weights, ...]:
+        return tuple(sparse(_floats(row)) for row in self.a)
 
     @cached_property
-    def weights(self) -> tuple[float, ...]:
-        return _floats(self.b)
+    def weights(self) -> Weights:
+        return sparse(_floats(self.b))
 
     @cached_property
-    def error_weights(self) -> tuple[float, ...] | None:
+    def error_weights(self) -> Weights | None:
         """``b - b_embedded``, or None for a method without an error estimate."""
         if self.b_embedded is None:
             return None
-        return _floats(tuple(b - e for b, e in zip(self.b, self.b_embedded, strict=True)))
+        return sparse(_floats(tuple(b - e for b, e in zip(self.b, self.b_embedded, strict=True))))
 
     @cached_property
     def _dense(self) -> np.ndarray:
