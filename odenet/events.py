@@ -42,7 +42,7 @@ def solve_event(
         raise ValueError(f"{solver.method.name} has no dense output to locate an event on")
     stats = Stats()
     with torch.no_grad():
-        t, which = _locate(checked_field(f), y0.detach(), (t0, end), event, solver, stats)
+        t, which = _locate(checked_field(f, y0), y0.detach(), (t0, end), event, solver, stats)
     solution = solve(f, y0, (t0, t), solver, params=params)
     solution.work.forward.nfe += stats.nfe
     time, state = _at_event(f, t, solution.ys[-1], event, which)

@@ -79,7 +79,7 @@ def solve(
     times = _checked_times(ts)
     check_state(y0)
     parameters = _parameters(f, params, solver.gradient)
-    f = checked_field(f)
+    f = checked_field(f, y0)
     shifted = _shift_start(f, y0, ts) if _wants_gradient(ts) else y0
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (shifted, *parameters))
     if wanted:
@@ -156,16 +156,17 @@ def _parameters(
     return tuple(p for p in params or () if p.requires_grad)
 
 
-def checked_field(f: Field) -> Field:
-    """``f``, raising TypeError or ValueError for a slope that is not like the state."""
+def checked_field(f: Field, y0: Tensor) -> Field:
+    """``f``, raising TypeError or ValueError for a slope that is not like the state ``y0``."""
+    shape, dtype = y0.shape, y0.dtype
 
     def checked(t: float, y: Tensor) -> Tensor:
         k = f(t, y)
         if not isinstance(k, Tensor):
             raise TypeError(f"f must return a tensor, got {type(k).__name__}")
-        if k.shape != y.shape or k.dtype is not y.dtype:
+        if k.shape != shape or k.dtype is not dtype:
             raise ValueError(
-                f"f must return a slope of the state's shape {tuple(y.shape)} and {y.dtype}, "
+                f"f must return a slope of the state's shape {tuple(shape)} and {dtype}, "
                 f"got {tuple(k.shape)} and {k.dtype}"
             )
         return k

@@ -63,14 +63,8 @@ class Step:
 
         The value at ``t1`` is ``y1`` itself.
         """
-        if ts[-1] == self.t1:
-            end = self.y1[None]
-            return end if len(ts) == 1 else torch.cat((self(ts[:-1]), end))
-        h = self.h
-        weights = h * self.rule.dense_weights((np.array(ts) - self.t0) / h)
-        slopes = torch.stack(self.slopes).reshape(len(self.slopes), -1)
-        inside = torch.addmm(self.y0.reshape(1, -1), torch.from_numpy(weights).to(slopes), slopes)
-        return inside.view(len(ts), *self.y0.shape)
+        pieces = dense([(self, ts)])
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def error(self) -> Tensor:
         """The local error estimate, ``h`` times the error weights of the slopes."""
@@ -107,6 +101,27 @@ class Method(Protocol):
     def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
         """The step from ``(t, y)`` to time ``t1``; ``history`` begins with ``f(t, y)``."""
         ...
+
+
+def dense(pairs: Sequence[tuple[Step, Sequence[float]]]) -> list[Tensor]:
+    """Dense output of several steps, each at its own times, in order and in one product.
+
+    The value at the end of the last step is its ``y1`` itself, in a piece of its own.
+    """
+    last, ts = pairs[-1]
+    if ts[-1] == last.t1:
+        inside = [*pairs[:-1], (last, ts[:-1])] if len(ts) > 1 else pairs[:-1]
+        return [*(dense(inside) if inside else []), last.y1[None]]
+    terms = [term for step, _ in pairs for term in (step.y0, *step.slopes)]
+    weights = np.zeros((sum(len(ts) for _, ts in pairs), len(terms)))
+    row = column = 0
+    for step, ts in pairs:
+        block = weights[row : row + len(ts), column : column + 1 + len(step.slopes)]
+        block[:, 0] = 1
+        block[:, 1:] = step.h * step.rule.dense_weights((np.array(ts) - step.t0) / step.h)
+        row, column = row + block.shape[0], column + block.shape[1]
+    flat = torch.stack(terms).reshape(len(terms), -1)
+    return [(torch.from_numpy(weights).to(flat) @ flat).view(-1, *last.y0.shape)]
 
 
 def sparse(row: Sequence[float]) -> Weights:
