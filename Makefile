@@ -6,6 +6,9 @@ SHELL := bash
 PROFILE ?= quick
 export ODENET_CACHE ?= $(CURDIR)/.cache
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+# glibc gives memory of this size back at once and fetches it again, page by page, at the next tensor: keep it.
+export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
+export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 
 # An activated conda environment that holds this clone (environment.yml makes one) is used as it is;
 # everywhere else the environment is .venv, set up once, and again when its pins change.
@@ -16,6 +19,7 @@ CONDA_PYTHON := $(if $(CONDA_PREFIX),$(shell $(CONDA_PREFIX)/bin/python -Ic \
 PY := $(or $(CONDA_PYTHON),.venv/bin/python)
 READY := $(if $(CONDA_PYTHON),,.venv/ready)
 REPLICATE := $(PY) -m odenet.replicate
+LIMITED := $(if $(LIMIT),--limit $(LIMIT))# seconds for each notebook
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,11 +38,11 @@ setup: $(READY) ## Make the environment (.venv); the other targets do it when ne
 	@touch $@
 
 replicate: $(READY) ## Run the notebooks and render them as a book (PROFILE=smoke|quick|paper)
-	@status=0; $(REPLICATE) run --profile $(PROFILE) || status=$$?; \
+	@status=0; $(REPLICATE) run --profile $(PROFILE) $(LIMITED) || status=$$?; \
 	if [ $$status -lt 2 ]; then $(REPLICATE) book --profile $(PROFILE) || status=$$?; fi; exit $$status
 
 notebook: $(if $(NB),,usage) $(READY) ## Run one notebook anew: make notebook NB=03_mnist P="epochs=2 seed=1"
-	@$(REPLICATE) run --profile custom $(NB) $(if $(P),-p '$(P)')
+	@$(REPLICATE) run --profile custom $(NB) $(LIMITED) $(if $(P),-p '$(P)')
 	@echo "Notebook: book/_build/custom/chapters/$(NB).ipynb"
 	@$(REPLICATE) book --profile custom
 

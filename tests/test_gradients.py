@@ -159,6 +159,23 @@ def test_adjoint_without_scaling_has_an_absolute_error_control():
     assert backward_nfe(1e-6) < backward_nfe(1e5)
 
 
+def test_a_warm_backward_solve_starts_with_the_last_forward_step(exact):
+    control = Adaptive(1e-6, 1e-6)
+    _, cold = gradients(Solver("dopri5", control, Adjoint()))
+    values, warm = gradients(Solver("dopri5", control, Adjoint(warm=True)))
+    assert distance(values, exact) < 1e-4
+    attempts = warm.backward.accepted + warm.backward.rejected
+    assert warm.backward.nfe == 4 + 6 * attempts  # the first slopes of four pieces, no trial step
+    assert warm.backward.nfe < cold.backward.nfe
+
+
+def test_a_warm_backward_solve_after_fixed_steps_looks_for_its_own_first_step(exact):
+    rule = Adjoint(Adaptive(1e-9, 1e-9), warm=True)
+    values, work = gradients(Solver("dopri5", FixedSteps(size=0.01), rule))
+    assert distance(values, exact) < 1e-6
+    assert work.backward.nfe % 6 == (4 + 1) % 6
+
+
 def test_adjoint_full_norm_also_controls_the_parameter_integral():
     def backward_nfe(seminorm):
         rule = Adjoint(seminorm=seminorm)

@@ -41,7 +41,8 @@ class Adjoint:
     (Daulbaev et al. 2020): no drift, and memory that grows with the accepted steps. The adjoint is
     solved in units of its own size, so that a tolerance means the same accuracy whatever constant
     multiplies the loss; without ``scaled`` it is solved in those of the loss, as the paper and
-    torchdiffeq do. Differentiable once.
+    torchdiffeq do. A ``warm`` backward solve tries first the step that the forward solve ended
+    with, instead of looking for one from nothing. Differentiable once.
     """
 
     control: Control | None = None
@@ -49,6 +50,7 @@ class Adjoint:
     interpolated: bool = False
     method: Method | None = None
     scaled: bool = True
+    warm: bool = False
 
     def __call__(
         self,
@@ -66,14 +68,7 @@ class Adjoint:
             known = Trajectory(path) if self.interpolated else None
             ys = sample(known.steps if known else path, y0, ts)
             backward = _Backward(
-                f,
-                ts,
-                self.method or method,
-                self.control or control,
-                self.seminorm,
-                self.scaled,
-                known,
-                work,
+                self, f, ts, self.method or method, self.control or control, known, work
             )
             return ys, [ys, *(known.tensors if known else [])], backward.pullback
 
@@ -84,12 +79,11 @@ class Adjoint:
 class _Backward:
     """The backward solve; ``known`` is the forward trajectory where it is not solved again."""
 
+    rule: Adjoint
     f: Field
     ts: Sequence[float]
     method: Method
     control: Control
-    seminorm: bool
-    scaled: bool
     known: Trajectory | None
     work: Work
 
@@ -101,7 +95,7 @@ class _Backward:
         size = max(map(rms, cotangent))
         if size == 0 or not math.isfinite(size):
             return [torch.full_like(x, size) for x in inputs]
-        size = size if self.scaled else 1.0
+        size = size if self.rule.scaled else 1.0
         known = self.known.with_tensors(kept) if self.known else None
         gradients = self._solve(ys, cotangent / size, inputs[1:], known)
         return [g * size for g in gradients]
@@ -110,7 +104,8 @@ class _Backward:
         self, ys: Tensor, cotangent: Tensor, params: Sequence[Tensor], known: Trajectory | None
     ) -> list[Tensor]:
         """Piece by piece between outputs: the adjoint at ``ts[0]``, the parameter gradients."""
-        ts, stats, dt = self.ts, self.work.backward, 0.0
+        ts, stats = self.ts, self.work.backward
+        dt = self.work.forward.dt if self.rule.warm else 0.0
         resolved = 0 if known else 1
         pack, unpack = _packing([ys[0]] * (resolved + 1) + list(params))
         field = _augmented(self.f, params, pack, unpack, known)
@@ -129,7 +124,7 @@ class _Backward:
         return [a, *gradients]
 
     def _control(self, without_params: int) -> Control:
-        if not (self.seminorm and isinstance(self.control, Adaptive)):
+        if not (self.rule.seminorm and isinstance(self.control, Adaptive)):
             return self.control
         norm = self.control.norm
         return replace(self.control, norm=lambda x: norm(x[:without_params]))

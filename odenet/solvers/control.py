@@ -187,4 +187,4 @@ class Adaptive:
         return Verdict(error <= 1, math.copysign(min(length, self.max_step), step.h), error)
 
     def resume(self, ts: Sequence[float], dt: float) -> Adaptive:
-        return replace(self, initial=abs(dt)) if dt else self
+        return replace(self, initial=abs(dt)) if dt and math.isfinite(dt) else self
