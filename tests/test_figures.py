@@ -25,10 +25,10 @@ def sweep_row(tolerance=1e-3, error=1e-4):
     return {"tolerance": tolerance, "error": error, "error_pct": 1.0, **cost}
 
 
-def claim(verdict="supported", value=0.1, accept=(-math.inf, 0.2)):
-    ends = {"low": None, "high": None}
-    place = {"id": "parity", "where": "Table 1", "verdict": verdict}
-    return {**place, "value": value, "accept": accept, **ends}
+def claim(verdict="supported", value=0.1, accept=(-math.inf, 0.2), printed=None, **ends):
+    place = {"id": "parity", "number": "C3", "where": "Table 1", "verdict": verdict}
+    ends = {"low": None, "high": None, **ends}
+    return {**place, "value": value, "accept": accept, "printed": printed, **ends}
 
 
 def curve(**more):
@@ -57,6 +57,9 @@ PLOTS = {
     ),
     "rmse_and_ratio": lambda: forecasts.rmse_and_ratio(
         [30, 100], {"ODE": [SEVERAL, SINGLE], "RNN": [SINGLE] * 2}, {"RNN": [SEVERAL] * 2}, [2, 1]
+    ),
+    "against_paper": lambda: verdicts.against_paper(
+        [claim(printed=0.1), claim("inconclusive", 2.0, printed=4, low=-1, high=5)]
     ),
     "forest": lambda: verdicts.forest([claim(), claim("not run", None), claim("stale", 3.0)]),
 }
@@ -156,6 +159,29 @@ def test_value_and_edges_of_the_band_are_in_view(value, accept):
     (ax,) = verdicts.forest([claim(value=value, accept=accept)]).axes
     low, high = ax.get_xlim()
     assert all(low < x < high for x in (value, *accept) if math.isfinite(x))
+
+
+def test_a_claim_is_drawn_in_units_of_what_the_paper_prints():
+    row = claim("supported", 1.0, (0.4, 2.0), printed=0.5, low=0.5, high=2.0)
+    (ax,) = verdicts.against_paper([row]).axes
+    band, interval, mean, paper = (list(line.get_xdata()) for line in ax.lines)
+    assert (band, interval, mean) == ([0.8, 4.0], [1.0, 4.0], [2.0])
+    assert paper == [1, 1] and ax.get_xscale() == "log"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["parity  C3"]
+
+
+@pytest.mark.parametrize("value", [-3.0, 0.0, 1e-9, 0.3, 500.0, 1e9])
+def test_whatever_was_measured_is_in_view_beside_the_paper(value):
+    (ax,) = verdicts.against_paper([claim(value=value, printed=2.0, low=-1.0, high=1e12)]).axes
+    low, high = ax.get_xlim()
+    assert 1e-3 <= low < 1 < high <= 1e3
+    assert all(low <= x <= high for line in ax.lines for x in line.get_xdata())
+
+
+@pytest.mark.parametrize("draw", [verdicts.against_paper, verdicts.forest])
+def test_no_claim_at_all_is_said(draw):
+    (ax,) = draw([]).axes
+    assert [text.get_text() for text in ax.texts] == ["nothing was measured yet"]
 
 
 def test_a_table_aligns_its_columns_and_leaves_none_empty():

@@ -1,11 +1,17 @@
 """A tiny clone for tests of the replication: notebooks, profiles, claims and a module."""
 
+import functools
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 from nbformat import v4
 
+from odenet.replicate import __main__ as cli
 from odenet.replicate.files import write
 from odenet.replicate.jobs import Job, fingerprint, plan
 from odenet.replicate.metrics import MIME
@@ -52,7 +58,7 @@ def make(root: Path) -> Path:
     records = 'records: str = "../book/records"  # where the records are\n'
     notebook(root / "notebooks/10_summary.ipynb", BARE_REPORT, parameters=records)
     write(root / "notebooks/profiles/quick.yml", "01_good: {scale: 3}\n")
-    write(root / "book/claims.yml", "[]\n")
+    write(root / "book/claims.yml", "{topics: {}, planned: [], claims: []}\n")
     write(root / "toy.py", MODULE)
     return root
 
@@ -73,3 +79,48 @@ def settle(job: Job, **metrics: object) -> None:
         "provenance": provenance(job.profile.root, job.parameters),
     }
     write(job.record, json.dumps(record))
+
+
+def enter(root: Path, monkeypatch) -> Path:
+    """The command line, called in this process, works on the clone at `root`."""
+    monkeypatch.setattr(cli, "Profile", functools.partial(Profile, root=root))
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    monkeypatch.setenv("ODENET_CACHE", str(root / ".cache"))
+    return root
+
+
+def start(root: Path, *arguments: str, within: Sequence[str] = ()) -> subprocess.Popen:
+    """The command line on the clone at `root`, in a process group of its own, as a terminal would.
+
+    A test suite that runs in the background ignores ctrl-C, and so would its children. `within` is
+    a command that starts another.
+    """
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "import functools, pathlib, sys; from odenet.replicate import __main__ as cli; "
+        "cli.Profile = functools.partial(cli.Profile, root=pathlib.Path(sys.argv.pop(1))); "
+        "sys.exit(cli.main())"
+    )
+    return subprocess.Popen(
+        [*within, sys.executable, "-c", code, str(root), *arguments],
+        env={**os.environ, "PYTHONPATH": str(root), "ODENET_CACHE": str(root / ".cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def command(root: Path, *arguments: str, within: Sequence[str] = ()) -> tuple[int, str]:
+    """Exit status and output of the command line on the clone at `root`."""
+    with start(root, *arguments, within=within) as process:
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
+
+
+def folder(root: Path, profile: str = "quick") -> Path:
+    return root / "book/_build" / profile
+
+
+def chapter(root: Path, stem: str, profile: str = "quick") -> nbformat.NotebookNode:
+    return nbformat.read(folder(root, profile) / f"chapters/{stem}.ipynb", as_version=4)
