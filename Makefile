@@ -6,6 +6,9 @@ SHELL := bash
 PROFILE ?= quick
 export ODENET_CACHE ?= $(CURDIR)/.cache
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+# Where trainings run: here one by one, in JOBS=4 local processes, or on the Dask scheduler at CLUSTER=tcp://host:8786.
+export ODENET_JOBS := $(or $(JOBS),$(ODENET_JOBS))
+export ODENET_CLUSTER := $(or $(CLUSTER),$(ODENET_CLUSTER))
 # glibc gives memory of this size back at once and fetches it again, page by page, at the next tensor: keep it.
 export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
@@ -37,7 +40,7 @@ setup: $(READY) ## Make the environment (.venv); the other targets do it when ne
 	$(PY) -m pip install -c constraints.txt -e '.[replicate,test]'
 	@touch $@
 
-replicate: $(READY) ## Run the notebooks and render them as a book (PROFILE=smoke|quick|paper)
+replicate: $(READY) ## Run the notebooks and render them as a book (PROFILE=smoke|quick|paper JOBS=4 CLUSTER=tcp://...)
 	@status=0; $(REPLICATE) run --profile $(PROFILE) $(LIMITED) || status=$$?; \
 	if [ $$status -lt 2 ]; then $(REPLICATE) book --profile $(PROFILE) || status=$$?; fi; exit $$status
 
@@ -79,6 +82,12 @@ check: $(READY) ## Say which notebooks of PROFILE are fresh, stale or missing
 verdicts: $(READY) ## Judge the claims by the records of PROFILE
 	@$(REPLICATE) verdicts --profile $(PROFILE)
 
+cache: $(READY) ## List the trainings that are kept, finished and unfinished
+	@$(REPLICATE) cache
+
+forget: $(READY) ## Remove kept trainings: make forget TRIALS='spirals/*' STATE=outdated YES=1
+	@$(REPLICATE) cache clear $(if $(STATE),--state '$(STATE)') $(if $(YES),--yes) $(foreach trial,$(TRIALS),'$(trial)')
+
 lab: $(READY) ## Open JupyterLab in this environment
 	$(PY) -m jupyter lab notebooks
 
@@ -88,4 +97,4 @@ clean: ## Delete rendered books and tool caches; keep evidence, results, data an
 usage:
 	@echo 'usage: make notebook NB=03_mnist P="epochs=2 seed=1"' >&2; exit 2
 
-.PHONY: help setup replicate notebook test lint types unit nbval smoke book bench check verdicts lab clean usage
+.PHONY: help setup replicate notebook test lint types unit nbval smoke book bench check verdicts cache forget lab clean usage

@@ -106,6 +106,19 @@ def test_make_ignores_a_conda_environment_that_does_not(tmp_path):
     assert result.stdout == ".venv/bin/python -m mypy\n"
 
 
+@pytest.mark.parametrize("typed", [True, False])
+def test_make_hands_on_where_trainings_run(tmp_path, typed):
+    """What is typed behind `make` counts more than the environment."""
+    python = tmp_path / "bin/python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\n[ "$1" = -Ic ] || echo "$ODENET_JOBS $ODENET_CLUSTER"\n')
+    python.chmod(0o755)
+    given = ("JOBS=3", "CLUSTER=tcp://a:1") if typed else ()
+    names = {"ODENET_JOBS": "2", "ODENET_CLUSTER": "tcp://b:1", "CONDA_PREFIX": str(tmp_path)}
+    result = make("cache", *given, **names)
+    assert result.stdout == ("3 tcp://a:1\n" if typed else "2 tcp://b:1\n")
+
+
 def test_set_up_names_the_python_it_needs(tmp_path):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)

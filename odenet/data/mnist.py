@@ -62,19 +62,20 @@ def ensure(root: Path) -> None:
     """The four files lie in ``root``/MNIST/raw with the right digests, fetched where they did not.
 
     A file appears there in one instant and only after its digest was checked, so an interruption
-    leaves no part of one. Raises FileNotFoundError naming the sources tried and what each said.
+    leaves no part of one. Raises FileNotFoundError naming what is wrong, what each source said and
+    what to do.
     """
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [name for name in MD5 if _fault(folder / name)]
-    for name in missing:
+    faults = {name: fault for name in MD5 if (fault := _fault(folder / name))}
+    for name, fault in faults.items():
         if (folder / name).exists():
-            log.warning("MNIST: %s; fetching it again", _fault(folder / name))
-    if missing:
-        _fetch(missing, folder)
+            log.warning("MNIST: %s; fetching it again", fault)
+    if faults:
+        _fetch(faults, folder)
 
 
-def _fetch(missing: Collection[str], folder: Path) -> None:
+def _fetch(missing: Mapping[str, str], folder: Path) -> None:
     said = []
     for title, source in _sources(folder).items():
         with tempfile.TemporaryDirectory(prefix="fetching-", dir=folder) as temporary:
@@ -85,8 +86,10 @@ def _fetch(missing: Collection[str], folder: Path) -> None:
             except Exception as error:  # whatever stops one source, the next gets its turn
                 said.append(f"  {title}: {error or type(error).__name__}")
     raise FileNotFoundError(
-        "MNIST is not here and none of the three sources has it:\n" + "\n".join(said) + "\n"
-        f"Put {', '.join(MD5)} (or each with .gz at its end) by hand into {folder}"
+        f"MNIST is not whole: {'; '.join(missing.values())}. None of the three sources has it:\n"
+        + "\n".join(said)
+        + "\nTry again with a network, or put "
+        + f"{', '.join(missing)} (or each with .gz at its end) by hand into {folder}"
     )
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -32,8 +33,11 @@ def local(folder: Path) -> Source:
             packed = folder / f"{name}.gz"
             if not packed.exists():
                 raise FileNotFoundError(f"neither {name} nor {packed.name} in {folder}")
-            with gzip.open(packed) as source, (into / name).open("wb") as target:
-                shutil.copyfileobj(source, target)
+            try:
+                with gzip.open(packed) as source, (into / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise ValueError(f"{packed.name} is damaged: {error}") from error
 
     return fetch
 

@@ -1,14 +1,16 @@
-"""Command line of the replication: run, check, verdicts, book."""
+"""Command line of the replication: run, check, verdicts, book, cache."""
 
 import argparse
 import sys
 import time
 from collections.abc import Sequence
 
-from odenet.replicate import book
+from odenet.replicate import book, inventory
 from odenet.replicate.claims import columns, judged, sentence
-from odenet.replicate.files import locked
-from odenet.replicate.jobs import changes, plan
+from odenet.replicate.engines import require_engine
+from odenet.replicate.entries import cache
+from odenet.replicate.files import locked, require_writable
+from odenet.replicate.jobs import plan
 from odenet.replicate.parameters import typed
 from odenet.replicate.profiles import OWN, Profile
 from odenet.replicate.progress import LOG, duration, logged
@@ -38,7 +40,27 @@ def _parser() -> argparse.ArgumentParser:
         if command is _run:
             sub.add_argument("stems", nargs="*", metavar="NOTEBOOK", help="default: all")
             sub.add_argument("-p", nargs="+", action="extend", metavar="NAME=VALUE", default=[])
+            limit = "time allowed for each notebook (default: no limit)"
+            sub.add_argument("--limit", type=_seconds, metavar="SECONDS", help=limit)
+    _add_cache(commands.add_parser("cache", help=_cache.__doc__))
     return parser
+
+
+def _add_cache(sub: argparse.ArgumentParser) -> None:
+    sub.set_defaults(command=_cache)
+    clear = sub.add_subparsers().add_parser("clear", help=_clear.__doc__)
+    clear.set_defaults(command=_clear)
+    names = "an experiment, or a pattern of entries such as 'spirals/*seed0*'"
+    clear.add_argument("patterns", nargs="*", metavar="PATTERN", help=names)
+    clear.add_argument("--state", choices=inventory.STATES, help="only entries in this state")
+    clear.add_argument("--yes", action="store_true", help="remove them; else they are listed only")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text}")
+    return seconds
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -46,10 +68,13 @@ def _run(options: argparse.Namespace) -> int:
     given = typed(" ".join(options.p))
     profile = Profile(options.profile or (OWN if given else "quick"))
     jobs = plan(profile, options.stems, given)
+    require_writable(profile.work, profile.chapters, profile.records, cache())
+    require_engine()
     began = time.monotonic()
     with locked(profile.work / "lock"), logged(profile.work / "run.log"):
-        failed = run(jobs)
-        tail = f"{len(failed)} failed: {', '.join(failed)}" if failed else "all well"
+        failed = run(jobs, options.limit)
+        names = f"{len(failed)} failed: {', '.join(failed)}; the same command runs only what failed"
+        tail = names if failed else "all well"
         LOG.info(
             "Profile %s: %d notebooks in %s, %s. Log: %s",
             *(profile.name, len(jobs), duration(time.monotonic() - began), tail),
@@ -59,15 +84,18 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """say for each notebook whether its result is fresh, stale (since what) or missing"""
-    fresh = True
-    for job in plan(Profile(options.profile or "quick")):
-        kept = job.kept()
-        reasons = changes(job, kept) if kept else []
-        state = "missing" if kept is None else "stale" if reasons else "fresh"
-        fresh &= state == "fresh"
-        print(f"{job.stem:<24}{state:<10}{'; '.join(reasons)}".rstrip())
-    return 0 if fresh else 1
+    """say which notebooks are fresh, stale or missing, and why; exit status 1 if not all fresh"""
+    profile = Profile(options.profile or "quick")
+    standings = {job.stem: job.standing() for job in plan(profile)}
+    for stem, (state, reasons) in standings.items():
+        since = "; ".join(reasons) if state == "stale" else ""
+        print(f"{stem:<24}{state:<10}{since}".rstrip())
+    behind = sum(state != "fresh" for state, _ in standings.values())
+    if behind:
+        own = profile.name == OWN
+        command = "make notebook NB=NAME" if own else f"make replicate PROFILE={profile.name}"
+        print(f"{behind} of {len(standings)} not fresh. Run them with: {command}")
+    return 1 if behind else 0
 
 
 def _verdicts(options: argparse.Namespace) -> int:
@@ -88,13 +116,36 @@ def _verdicts(options: argparse.Namespace) -> int:
 def _book(options: argparse.Namespace) -> int:
     """render the executed notebooks"""
     profile = Profile(options.profile or "quick")
+    require_writable(profile.work)
     try:
-        page = book.build(profile.root, profile.name)
+        with locked(profile.work / "book.lock"):
+            page = book.build(profile.root, profile.name)
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"Start page: {page}")
     return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    """list the finished and unfinished trials that are kept"""
+    print(inventory.table(inventory.items()))
+    print(f"They lie in {inventory.shelf()}. Remove some with: make forget TRIALS='spirals/*'")
+    return 0
+
+
+def _clear(options: argparse.Namespace) -> int:
+    """remove trials that are kept, but none that a process works on"""
+    chosen = inventory.choose(inventory.items(), options.patterns, options.state)
+    if not options.yes:
+        print(inventory.table(chosen))
+        raise ValueError("nothing removed: give --yes (make: YES=1) to remove these")
+    gone = inventory.remove(chosen)
+    print(f"Removed {inventory.total(gone)}")
+    busy = [item.name for item in chosen if item not in gone]
+    if busy:
+        print(f"Kept, because a process works on it: {', '.join(busy)}")
+    return 1 if busy else 0
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+from uuid import uuid4
 
 
 def digest(value: object) -> str:
@@ -15,13 +18,14 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def write(path: Path, text: str) -> None:
-    """`path` holds exactly `text`, or what it held before if anything fails on the way."""
+def write(path: Path, content: str | bytes) -> None:
+    """`path` holds exactly `content`, or what it held before if anything fails on the way."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # No other process, thread or machine that shares the folder writes to the same draft.
+    draft = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with draft.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -29,17 +33,72 @@ def write(path: Path, text: str) -> None:
         draft.unlink(missing_ok=True)
 
 
+def require_writable(*folders: Path) -> None:
+    """Files can be written in each of `folders`, which exist now; else a ValueError."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"x")
+        except OSError as error:
+            raise ValueError(
+                f"cannot write to {folder}: {error.strerror}. What a run makes goes there: mend "
+                "that, or work in a copy of the clone (and set ODENET_CACHE) where you may write"
+            ) from error
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """While open, no other process is inside a lock on `path`; waits for its turn and says so."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another process works on {path.parent.name}; waiting until it is done")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    handle = None
+    while handle is None:  # a folder that was removed while we waited is made again
+        handle = _locked(path)
+    with handle:
         yield
+
+
+def _locked(path: Path) -> TextIO | None:
+    """The file at `path`, locked; None if it was removed meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = path.open("a")
+    except FileNotFoundError:
+        return None
+    if not _try_lock(handle):
+        say(f"another process works on {path.parent.name}; waiting until it is done")
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    if _is_at(handle, path):
+        return handle
+    handle.close()
+    return None
+
+
+@contextmanager
+def locked_now(path: Path) -> Iterator[bool]:
+    """As `locked`, but yields False where it would have to wait, and where there is no file."""
+    if not path.is_file():
+        yield False
+        return
+    with path.open("a" if os.access(path, os.W_OK) else "r") as handle:
+        yield _try_lock(handle) and _is_at(handle, path)
+
+
+def _try_lock(handle: TextIO) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        message = f"{error.strerror}: files cannot be locked there; set ODENET_CACHE to a folder"
+        raise OSError(error.errno, f"{message} on another file system", handle.name) from error
+    return True
+
+
+def _is_at(handle: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def say(line: str) -> None:

@@ -35,8 +35,19 @@ class Job:
         return self.profile.records / f"{self.stem}.json"
 
     def kept(self) -> dict | None:
-        """The record of the last complete run, or None."""
-        return record.load(self.record) if self.chapter.is_file() else None
+        """The record of the last complete run, or None; ValueError for a damaged file."""
+        return record.load(self.record) if record.load(self.chapter) else None
+
+    def standing(self) -> tuple[str, list[str]]:
+        """`fresh`, `stale` or `missing`, and the reasons why it is not fresh."""
+        try:
+            kept = self.kept()
+        except ValueError:
+            return "stale", ["record or chapter damaged"]
+        if kept is None:
+            return "missing", ["no result yet"]
+        reasons = changes(self, kept)
+        return "stale" if reasons else "fresh", reasons
 
 
 def plan(
@@ -95,19 +106,29 @@ def _inputs(profile: Profile) -> dict[str, object]:
     inputs: dict[str, object] = {"claims": profile.claims.read_text(encoding="utf-8")}
     for job in plan(profile):
         if not summarises(job.source):
-            kept = job.kept()
-            inputs[job.stem] = [kept, kept and changes(job, kept)]
+            kept = job.record.read_bytes().hex() if job.record.is_file() else None
+            inputs[job.stem] = [kept, *job.standing()]
     return inputs
 
 
 def changes(job: Job, kept: Mapping[str, Any]) -> list[str]:
     """What is different since the record `kept` was made; empty if its result still stands."""
-    then, now = dict(kept["fingerprint"]), fingerprint(job)
+    then, now = kept["fingerprint"], fingerprint(job)
+    found = ["cells"] if then["cells"] != now["cells"] else []
     if job.profile.name != OWN:  # there, each run chooses its own
-        then["parameters"], now["parameters"] = kept["parameters"], job.parameters
-    found = ["cells"] if then.pop("cells") != now.pop("cells") else []
-    for kind in now:
-        names = sorted(then[kind].keys() | now[kind].keys())
-        if names := [name for name in names if then[kind].get(name) != now[kind].get(name)]:
-            found.append(f"{kind} {', '.join(names)}")
+        old, new = kept["parameters"], job.parameters
+        names = [
+            f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
+            for name in _differing(old, new)
+        ]
+        found += [f"parameters {', '.join(names)}"] if names else []
+    for kind in ("modules", "inputs"):
+        names = _differing(then[kind], now[kind])
+        found += [f"{kind} {', '.join(names)}"] if names else []
     return found
+
+
+def _differing(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """The names whose values are not the same in both."""
+    names = sorted(then.keys() | now.keys())
+    return [name for name in names if then.get(name, ...) != now.get(name, ...)]

@@ -9,6 +9,7 @@ from IPython.display import display
 from scipy.special import stdtrit
 
 MIME = "application/vnd.odenet.metrics+json"
+TRIALS = "application/vnd.odenet.trials+json"  # what the trials of a notebook cost, and where
 
 Metric = float | dict[str, Any]
 

@@ -15,11 +15,18 @@ LOG = logging.getLogger("odenet.replicate")
 EVERY_S = 30.0  # how often a bar that is still moving leaves a line in the log
 
 
+class _File(logging.FileHandler):
+    """A log that may miss lines on a full disk; the terminal shows them all."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
+
+
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
     """While open, what goes to LOG is shown on stdout and appended, with the time, to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    terminal, file = logging.StreamHandler(sys.stdout), logging.FileHandler(path)
+    terminal, file = logging.StreamHandler(sys.stdout), _File(path)
     file.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
     if sys.stdout.isatty():  # there the bar itself is seen moving
         terminal.addFilter(lambda line: not getattr(line, "moving", False))

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -13,32 +12,38 @@ from typing import Any
 import torch
 from nbformat import NotebookNode
 
-from odenet.replicate.metrics import MIME, Metric
+from odenet.replicate.machine import device, processor
+from odenet.replicate.metrics import MIME, TRIALS, Metric
 
-_PACKAGES = ("odenet", "torch", "torchvision", "numpy", "matplotlib", "papermill")
+_PACKAGES = ("odenet", "torch", "torchvision", "numpy", "scipy", "matplotlib", "papermill")
 
 
 def reported(executed: NotebookNode) -> dict[str, Metric]:
     """The metrics that an executed notebook reported; ValueError if it did not, or did twice."""
-    code = (cell for cell in executed.cells if cell.cell_type == "code")
-    bundles = [
-        output.data[MIME]
-        for cell in code
-        for output in cell.outputs
-        if MIME in output.get("data", {})
-    ]
+    bundles = _shown(executed, MIME)
     if len(bundles) != 1:
         raise ValueError(f"a notebook calls report(...) once; this one did {len(bundles)} times")
     return bundles[0]
 
 
+def trials(executed: NotebookNode) -> list[dict[str, Any]]:
+    """The evidence of each trial that an executed notebook asked for, in that order."""
+    return [trial for bundle in _shown(executed, TRIALS) for trial in bundle]
+
+
+def _shown(executed: NotebookNode, mime: str) -> list[Any]:
+    code = (cell for cell in executed.cells if cell.cell_type == "code")
+    outputs = (output for cell in code for output in cell.outputs)
+    return [output.data[mime] for output in outputs if mime in output.get("data", {})]
+
+
 def load(path: Path) -> dict | None:
-    """The record at `path`, or None where there is none; ValueError if it cannot be read."""
+    """The JSON file at `path`, or None where there is none; ValueError if it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, no UTF-8
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
 
 
@@ -53,8 +58,8 @@ def provenance(root: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "dirty": bool(commit and git(root, "status", "--porcelain", "--", ".", *evidence)),
-        "processor": _processor(),
-        "device": str(torch.get_default_device()),
+        "processor": processor(),
+        "device": device(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -69,11 +74,3 @@ def git(root: Path, *arguments: str) -> str | None:
         ).strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _processor() -> str:
-    """The processor's trade name where Linux tells it, else its architecture; with core count."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return f"{next(names, platform.processor() or platform.machine())} ({os.cpu_count()} cores)"

@@ -1,89 +1,106 @@
-"""Trials: one frozen setting in, plain numbers out, kept on disk by content."""
+"""Trials: one frozen setting in, plain numbers out, each computed once, wherever that may be."""
 
-import json
-import os
-import re
-import sys
-from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, fields
-from importlib.metadata import version
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
-from odenet.replicate.files import digest, locked, say, write
-from odenet.replicate.sources import modules
+from IPython import get_ipython
+from IPython.display import display
+
+from odenet.replicate.engines import Engine, engine, reports
+from odenet.replicate.entries import (
+    Code,
+    Entry,
+    Function,
+    Outcome,
+    code,
+    entry,
+    find,
+    finish,
+    unpack,
+)
+from odenet.replicate.files import say
+from odenet.replicate.metrics import TRIALS
+from odenet.replicate.progress import duration
+from odenet.replicate.tasks import Report
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a trial left: its numbers, and the folder with its weights."""
-
-    result: dict[str, Any]
-    folder: Path
+class TrialError(RuntimeError):
+    """Names the trials that failed, after all the others were finished."""
 
 
-def run_trial(function: Callable[[Any, Path], dict[str, Any]], trial: Any) -> Outcome:
+def run_trial(function: Function, trial: Any) -> Outcome:
     """The outcome of `function(trial, folder)`, computed unless the same trial was finished before.
 
     Same means: the function, every field of the dataclass `trial`, the torch version, and the
     code of all modules of the function's package that its module imports. A folder without a
-    readable result.json is handed to `function` again, to resume from what it left there.
+    sound result is handed to `function` again, to resume from what it left there. Always in this
+    process; what `function` raises is raised.
     """
-    identity = _identity(function, trial)
-    experiment = function.__module__.rpartition(".")[2]
-    folder = cache() / "trials" / experiment / f"{_readable(trial)}-{digest(identity)}"
-    with locked(folder / "lock"):
-        result = _load(folder / "result.json")
-        if result is None:
-            write(folder / "trial.json", json.dumps(identity, indent=1))
-            # Through JSON at once, so that a first and a second call return equal values.
-            text = json.dumps(function(trial, folder))
-            result = json.loads(text)
-            write(folder / "result.json", json.dumps({"digest": digest(result), "result": result}))
-    return Outcome(result, folder)
+    place = entry(trial, code(function))
+    outcome = find(place) or finish(place, function, trial)
+    _tell([outcome])
+    return outcome
 
 
-def cache() -> Path:
-    """Root of everything that is kept between runs: ODENET_CACHE, or ~/.cache/odenet."""
-    return Path(os.environ.get("ODENET_CACHE") or "~/.cache/odenet").expanduser().resolve()
+def run_trials(function: Function, trials: Iterable[Any]) -> list[Outcome]:
+    """The outcomes of `trials` in their order, each as `run_trial` would have it, equal ones once.
+
+    What is not finished is computed in this process, in ODENET_JOBS local processes, or on the Dask
+    cluster whose scheduler is at ODENET_CLUSTER. If some fail, the others are finished first; then
+    TrialError. ValueError for an engine that makes no sense or does not answer.
+    """
+    asked, now = engine(), code(function)
+    pairs = [(entry(trial, now), trial) for trial in trials]
+    outcomes = {place.folder: kept for place, _ in pairs if (kept := find(place))}
+    missing = {p.folder: (p, trial) for p, trial in pairs if p.folder not in outcomes}
+    if missing:
+        outcomes |= _computed(asked, function, list(missing.values()), now)
+    ordered = [outcomes[place.folder] for place, _ in pairs]
+    _tell({outcome.folder: outcome for outcome in ordered}.values())
+    return ordered
 
 
-def _identity(function: Callable[..., Any], trial: Any) -> dict[str, Any]:
-    module = function.__module__
-    file = getattr(sys.modules[module], "__file__", None)
-    if module == "__main__" or file is None:
-        raise TypeError(f"{function.__qualname__} must live in a module that can be imported")
-    root = Path(file).resolve().parents[module.count(".") + (Path(file).name == "__init__.py")]
-    return {
-        "function": f"{module}.{function.__qualname__}",
-        "trial": asdict(trial),
-        "torch": version("torch"),
-        "modules": modules(root, [module]),
-    }
+def _computed(
+    asked: Engine, function: Function, pairs: Sequence[tuple[Entry, Any]], now: Code
+) -> dict[Path, Outcome]:
+    """The outcome of each pair by its folder; TrialError if not all of them have one."""
+    outcomes: dict[Path, Outcome] = {}
+    failed: list[str] = []
+    cause = None
+    trials = {number: trial for number, (_, trial) in enumerate(pairs)}
+    with closing(reports(asked, function, trials, now)) as ended:
+        for report in ended:
+            place = pairs[report.number][0]
+            if report.error:
+                failed.append(f"{place.name}: {report.error}")
+                cause = cause or report.cause
+                say(f"{place.name} FAILED\n{''.join(format_exception(report.cause))}")
+                continue
+            outcomes[place.folder] = outcome = _kept(place, report)
+            if asked != Engine():
+                seconds = duration(outcome.evidence["seconds"])
+                say(f"{place.name} done in {seconds}, {len(outcomes)} of {len(pairs)}")
+    if failed:
+        head = f"{len(failed)} of {len(pairs)} trials failed; the others are finished and kept"
+        raise TrialError("\n".join([head, *failed])) from cause
+    return outcomes
 
 
-def _readable(trial: Any) -> str:
-    """The first field, the seed and what differs from the defaults: `odenet-seed0-epochs4`."""
-    parts = []
-    for position, field in enumerate(fields(trial)):
-        value = getattr(trial, field.name)
-        if position == 0:
-            parts.append(f"{value}")
-        elif field.name == "seed" or field.default is MISSING or value != field.default:
-            parts.append(f"{field.name}{value}")
-    return re.sub(r"[^\w.+-]", "_", "-".join(parts))[:80]
+def _kept(place: Entry, report: Report) -> Outcome:
+    """The outcome of a trial that ended well, which this cache now holds."""
+    if report.files:
+        unpack(place, report.files)
+    outcome = find(place)
+    if outcome is None:
+        raise TrialError(f"{place.name} was finished, but {place.folder} does not hold it")
+    return replace(outcome, evidence={**outcome.evidence, "found": report.found})
 
 
-def _load(path: Path) -> dict[str, Any] | None:
-    """The result at `path`; None if there is none, or a damaged one, which is then set aside."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if digest(kept["result"]) == kept["digest"]:
-            return kept["result"]
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        pass
-    path.replace(path.with_suffix(".damaged"))
-    say(f"{path.parent.name}: result.json is damaged; kept as result.damaged, computing again")
-    return None
+def _tell(outcomes: Iterable[Outcome]) -> None:
+    """In a notebook, the runner can read back what the trials cost; a reader sees nothing."""
+    if get_ipython() is not None:
+        display({TRIALS: [outcome.evidence for outcome in outcomes]}, raw=True)
