@@ -27,7 +27,9 @@ print("begun")
 child = subprocess.Popen(["sleep", "600"])
 Path("pids.part").write_text(f"{os.getpid()} {child.pid}")
 Path("pids.part").rename("pids")
-while not Path("go on").exists():
+for _ in range(2400):  # two minutes
+    if Path("go on").exists():
+        break
     time.sleep(0.05)
 child.kill()"""
 
@@ -150,19 +152,26 @@ def test_two_runs_at_once_the_second_waits_and_finds_the_results(clone, capsys, 
     assert capsys.readouterr().out.count("is fresh, skipped") == 2
 
 
-def full(path: Path) -> None:
-    """The next `write` of `path` by this process goes to a device that is full."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_name(f".{path.name}.{os.getpid()}").symlink_to("/dev/full")
+def full(monkeypatch, *paths: Path) -> None:
+    """The next `write` of each of `paths` by this process goes to a device that is full."""
+    waiting, draft = set(paths), files.draft
+
+    def onto_full_disk(path: Path) -> Path:
+        part = draft(path)
+        if path in waiting:
+            waiting.remove(path)
+            part.symlink_to("/dev/full")
+        return part
+
+    monkeypatch.setattr(files, "draft", onto_full_disk)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_full_disk_keeps_the_old_record_and_starts_nothing_else(clone, capsys):
+def test_a_full_disk_keeps_the_old_record_and_starts_nothing_else(clone, capsys, monkeypatch):
     assert cli.main(["run", "01_good"]) == 0
     before = job(clone).record.read_text()
     notebook(clone / "notebooks/01_good.ipynb", "x = 1", BARE_REPORT)
-    full(job(clone).record)
-    full(folder(clone) / "01_good.failed.ipynb")
+    full(monkeypatch, job(clone).record, folder(clone) / "01_good.failed.ipynb")
     capsys.readouterr()
     assert cli.main(["run"]) == 1
     output = capsys.readouterr().out

@@ -21,16 +21,20 @@ def digest(value: object) -> str:
 def write(path: Path, content: str | bytes) -> None:
     """`path` holds exactly `content`, or what it held before if anything fails on the way."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # No other process, thread or machine that shares the folder writes to the same draft.
-    draft = path.with_name(f".{path.name}.{uuid4().hex}")
+    part = draft(path)
     try:
-        with draft.open("wb") as file:
+        with part.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        part.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def draft(path: Path) -> Path:
+    """A name beside `path` that no process, thread or machine that shares the folder also takes."""
+    return path.with_name(f".{path.name}.{uuid4().hex}")
 
 
 def require_writable(*folders: Path) -> None:
