@@ -2,9 +2,9 @@
 
 import pytest
 
-from odenet.replicate import beforehand, claims
+from odenet.replicate.claims import beforehand, verdicts
+from odenet.replicate.claims.rules import read
 from odenet.replicate.profiles import Profile
-from odenet.replicate.rules import read
 
 PAPER = Profile("paper")
 NUMBERS = {f"C{number}" for number in range(21)} | {"C3'"}
@@ -20,7 +20,7 @@ def test_each_claim_of_the_paper_has_a_row_and_what_the_rows_need_is_reported(ro
 
 
 def test_without_a_record_nothing_was_run(rows, tmp_path):
-    found = claims.counts(claims.judged(PAPER.root, tmp_path))
+    found = verdicts.counts(verdicts.judged(PAPER.root, tmp_path))
     assert found["not run"] == len(rows) == sum(found.values())
 
 

@@ -11,9 +11,10 @@ import toy_lab
 
 from odenet.experiments import spirals
 from odenet.replicate import __main__ as cli
-from odenet.replicate import inventory, run_trial
-from odenet.replicate.entries import code, entry, shelf
+from odenet.replicate import run_trial
 from odenet.replicate.files import locked, write
+from odenet.replicate.trials import inventory
+from odenet.replicate.trials.entries import code, entry, shelf
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import toy_clone
 import yaml
 from toy_clone import job, settle
 
-from odenet.replicate import beforehand, claims, estimate, rules, verdict_page
-from odenet.replicate.offers import Offer, offers
+from odenet.replicate import estimate
+from odenet.replicate.claims import beforehand, page, rules, verdicts
+from odenet.replicate.claims.offers import Offer, offers
 from odenet.replicate.profiles import Profile
 
 ROW = {
@@ -178,7 +179,7 @@ def test_offers_are_the_words_of_the_last_report_and_the_figures(tmp_path):
     ],
 )
 def test_the_whole_interval_decides(accept, verdict):
-    assert claims.judge(INTERVAL, accept) == verdict
+    assert verdicts.judge(INTERVAL, accept) == verdict
 
 
 @pytest.mark.parametrize(
@@ -186,11 +187,11 @@ def test_the_whole_interval_decides(accept, verdict):
     [(1, "supported"), (2.0, "supported"), (0.999, "not supported"), (2.001, "not supported")],
 )
 def test_a_plain_number_decides_alone(value, verdict):
-    assert claims.judge(value, (1.0, 2.0)) == verdict
+    assert verdicts.judge(value, (1.0, 2.0)) == verdict
 
 
 def test_a_single_seed_decides_nothing():
-    assert claims.judge(estimate([1.5]), (1.0, 2.0)) == "inconclusive"
+    assert verdicts.judge(estimate([1.5]), (1.0, 2.0)) == "inconclusive"
 
 
 @pytest.fixture
@@ -201,7 +202,7 @@ def clone(tmp_path):
 
 
 def judged(root):
-    return claims.judged(root, Profile("quick", root).records)
+    return verdicts.judged(root, Profile("quick", root).records)
 
 
 def test_verdicts_come_from_the_records(clone):
@@ -209,7 +210,7 @@ def test_verdicts_come_from_the_records(clone):
     settle(job(clone), gap=estimate([1, 1.1, 0.9]))
     settle(job(clone, "03_plain"), x=1)
     assert [row.verdict for row in judged(clone)] == ["supported", "not supported"]
-    assert claims.sentence(judged(clone)) == "1 supported, 1 not supported"
+    assert verdicts.sentence(judged(clone)) == "1 supported, 1 not supported"
     (clone / "toy.py").write_text("def gap(seed, scale): return 0\n")
     assert [row.verdict for row in judged(clone)] == ["stale", "not supported"]
 
@@ -237,7 +238,7 @@ def test_tables_show_each_test_and_its_claim(clone):
     (clone / "book/claims.yml").write_text(text(ROW, row, PLAIN))
     settle(job(clone), gap=estimate([1, 1.1, 0.9]))
     rows = judged(clone)
-    table, summary = verdict_page.table(rows), verdict_page.summary(rows, "v.html")
+    table, summary = page.table(rows), page.summary(rows, "v.html")
     assert "3 tests of 2 claims: 2 supported, 1 not run" in table
     assert table.count('<th colspan="6">Toys</th>') == 1 and "A gap &lt; 2" in table
     assert "Table 1: gap 0.1, other about 2" in table and ">at most 2<" in table
@@ -246,17 +247,17 @@ def test_tables_show_each_test_and_its_claim(clone):
     assert summary.count("Gaps are small") == 1 and "1 [0.752," in summary
     assert 'title="A gap &lt; 2: supported" aria-label' in summary
     assert '<a href="v.html#why-c2">C2</a></th>' in summary and "plain" not in summary
-    details = verdict_page.details(rows)
+    details = page.details(rows)
     assert '<span id="why-c1"></span>**C1. Gaps are small**' in details
     assert "Two is small." in details
-    assert [verdict_page.drawn(row)["value"] for row in rows] == [pytest.approx(1.0)] * 2 + [None]
+    assert [page.drawn(row)["value"] for row in rows] == [pytest.approx(1.0)] * 2 + [None]
 
 
 def test_claims_of_the_summary_stand_under_the_verdict_of_their_first_test(clone):
     settle(job(clone), gap=9)
     settle(job(clone, "03_plain"), x=2)
-    page = verdict_page.summary(judged(clone))
-    places = [page.index(word) for word in ("✓ supported", "plain&gt;", "✗ not supported", "Gaps")]
+    text = page.summary(judged(clone))
+    places = [text.index(word) for word in ("✓ supported", "plain&gt;", "✗ not supported", "Gaps")]
     assert places == sorted(places)
 
 

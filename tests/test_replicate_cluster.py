@@ -15,10 +15,11 @@ import torch
 import toy_clone
 import toy_lab
 
-from odenet.replicate import TrialError, cluster, run_trials
+from odenet.replicate import TrialError, run_trials
 from odenet.replicate import __main__ as cli
-from odenet.replicate.entries import cache, code, entry, find
-from odenet.replicate.tasks import attempt_for, differences
+from odenet.replicate.trials import cluster
+from odenet.replicate.trials.entries import cache, code, entry, find
+from odenet.replicate.trials.tasks import attempt_for, differences
 
 LIMIT_S = 120  # for what takes a few seconds on an idle machine
 

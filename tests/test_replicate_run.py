@@ -301,6 +301,13 @@ def test_a_notebook_that_reports_nothing_fails(clone, capsys):
     assert not job(clone, "03_plain").record.exists()
 
 
+def test_where_trials_run_leaves_a_chapter_fresh_and_what_judges_them_does_not():
+    (real,) = plan(Profile("smoke"), ["05_spirals"])
+    known = fingerprint(real)["modules"]
+    assert {"odenet.replicate.metrics", "odenet.experiments.spirals"} <= known.keys()
+    assert not [name for name in known if name.startswith("odenet.replicate.trials")]
+
+
 def test_the_real_profiles_can_be_planned():
     for name in ("smoke", "quick", "paper"):
         jobs = plan(Profile(name))

@@ -11,9 +11,10 @@ import pytest
 import torch
 import toy_lab
 
-from odenet.replicate import TrialError, evidence, run_trial, run_trials
-from odenet.replicate.entries import code, entry, find
+from odenet.replicate import TrialError, run_trial, run_trials
 from odenet.replicate.metrics import TRIALS
+from odenet.replicate.trials import evidence
+from odenet.replicate.trials.entries import code, entry, find
 
 
 @pytest.fixture
@@ -270,8 +271,8 @@ def test_the_cost_is_noted_while_a_trial_runs(tmp_path, monkeypatch):
 
 def test_a_notebook_tells_the_runner_and_shows_the_reader_nothing(lab, monkeypatch):
     shown = []
-    monkeypatch.setattr("odenet.replicate.trials.get_ipython", lambda: "a kernel")
-    monkeypatch.setattr("odenet.replicate.trials.display", lambda data, raw: shown.append(data))
+    monkeypatch.setattr("odenet.replicate.trials.ask.get_ipython", lambda: "a kernel")
+    monkeypatch.setattr("odenet.replicate.trials.ask.display", lambda data, raw: shown.append(data))
     outcomes = run_trials(lab.run, [lab.Trial(size=size) for size in (1, 2, 1)])
     assert shown == [{TRIALS: [outcome.evidence for outcome in outcomes[:2]]}]
     json.dumps(shown)

@@ -5,16 +5,17 @@ import sys
 import time
 from collections.abc import Sequence
 
-from odenet.replicate import book, inventory
-from odenet.replicate.claims import columns, judged, sentence
-from odenet.replicate.engines import require_engine
-from odenet.replicate.entries import cache
+from odenet.replicate import book
+from odenet.replicate.claims.verdicts import columns, judged, sentence
 from odenet.replicate.files import locked, require_writable
 from odenet.replicate.jobs import plan
 from odenet.replicate.parameters import typed
 from odenet.replicate.profiles import OWN, Profile
 from odenet.replicate.progress import LOG, duration, logged
 from odenet.replicate.run import run
+from odenet.replicate.trials import inventory
+from odenet.replicate.trials.engines import require_engine
+from odenet.replicate.trials.entries import cache
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,6 +16,9 @@ from odenet.replicate.parameters import checked, declared
 from odenet.replicate.profiles import OWN, Profile, choose
 from odenet.replicate.sources import bare, imports, modules
 
+# Where and how a trial runs does not change its numbers, which name the code they depend on.
+ENGINE = "odenet.replicate.trials"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -97,7 +100,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
     inputs = _inputs(job.profile) if summarises(job.source) else {}
     return {
         "cells": digest([bare(cell) for cell in cells]),
-        "modules": modules(job.profile.root, names),
+        "modules": modules(job.profile.root, names, without=ENGINE),
         "inputs": {name: digest(value) for name, value in inputs.items()},
     }
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from nbformat import NotebookNode, v4
 
-from odenet.replicate.entries import cache
 from odenet.replicate.metrics import TRIALS
+from odenet.replicate.trials.entries import cache
 
 _DROPPED = (TRIALS, "application/vnd.jupyter.widget-view+json")  # for the runner; a random id
 _BINARY = re.compile(r"image/(?!svg)|application/pdf")

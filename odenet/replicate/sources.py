@@ -33,11 +33,11 @@ def imports(code: str, package: str = "") -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def modules(root: Path, names: Iterable[str]) -> dict[str, str]:
+def modules(root: Path, names: Iterable[str], without: str = "") -> dict[str, str]:
     """Digest of the bare code of each module under `root` that importing `names` loads.
 
     Follows imports within the top-level packages of `names` only; what lies elsewhere is
-    pinned by its version.
+    pinned by its version. The package `without` is left out, with all that only it imports.
     """
     queue = list(names)
     packages = {name.partition(".")[0] for name in queue}
@@ -46,6 +46,8 @@ def modules(root: Path, names: Iterable[str]) -> dict[str, str]:
         name = queue.pop()
         path = _locate(root, name)
         if name in found or path is None or name.partition(".")[0] not in packages:
+            continue
+        if without and f"{name}.".startswith(f"{without}."):
             continue
         code = path.read_text(encoding="utf-8")
         found[name] = digest(bare(code))

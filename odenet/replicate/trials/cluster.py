@@ -16,9 +16,9 @@ from uuid import uuid4
 
 from joblib import Parallel, delayed, parallel_config
 
-from odenet.replicate.entries import Code, Function, entry, packed
 from odenet.replicate.files import say
-from odenet.replicate.tasks import SINGLY, Report, attempt_for, differences, held
+from odenet.replicate.trials.entries import Code, Function, entry, packed
+from odenet.replicate.trials.tasks import SINGLY, Report, attempt_for, differences, held
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odenet.replicate import record
+from odenet.replicate.claims.rules import Claim, read
 from odenet.replicate.jobs import changes, plan
 from odenet.replicate.metrics import Metric, shown
 from odenet.replicate.profiles import Profile, choose
-from odenet.replicate.rules import Claim, read
 
 VERDICTS = ("supported", "not supported", "inconclusive", "not run", "stale")
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from traceback import format_exception
 from typing import Any
 
-from odenet.replicate.entries import Code, Function, code, entry, finish
 from odenet.replicate.files import say
 from odenet.replicate.progress import LOG, environment, forwarded
+from odenet.replicate.trials.entries import Code, Function, code, entry, finish
 
 Send = Callable[[str], None]  # takes a line to the process that asked for the trials
 

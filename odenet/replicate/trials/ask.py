@@ -10,8 +10,11 @@ from typing import Any
 from IPython import get_ipython
 from IPython.display import display
 
-from odenet.replicate.engines import Engine, engine, reports
-from odenet.replicate.entries import (
+from odenet.replicate.files import say
+from odenet.replicate.metrics import TRIALS
+from odenet.replicate.progress import duration
+from odenet.replicate.trials.engines import Engine, engine, reports
+from odenet.replicate.trials.entries import (
     Code,
     Entry,
     Function,
@@ -22,10 +25,7 @@ from odenet.replicate.entries import (
     finish,
     unpack,
 )
-from odenet.replicate.files import say
-from odenet.replicate.metrics import TRIALS
-from odenet.replicate.progress import duration
-from odenet.replicate.tasks import Report
+from odenet.replicate.trials.tasks import Report
 
 
 class TrialError(RuntimeError):

@@ -10,9 +10,9 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import BrokenProcessPool, get_reusable_executor
 
-from odenet.replicate import cluster
-from odenet.replicate.entries import Code, Function
-from odenet.replicate.tasks import SINGLY, Report, ToFile, attempt, attempt_for
+from odenet.replicate.trials import cluster
+from odenet.replicate.trials.entries import Code, Function
+from odenet.replicate.trials.tasks import SINGLY, Report, ToFile, attempt, attempt_for
 
 
 @dataclass(frozen=True)

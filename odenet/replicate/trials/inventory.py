@@ -12,12 +12,12 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
-from odenet.replicate.entries import FORMAT, Damaged, read, shelf, torch_version
 from odenet.replicate.files import locked_now
 from odenet.replicate.sources import modules
+from odenet.replicate.trials.entries import FORMAT, Damaged, read, shelf, torch_version
 
 STATES = ("finished", "unfinished", "damaged", "outdated", "running")
-ROOT = Path(__file__).resolve().parents[2]  # of odenet
+ROOT = Path(__file__).resolve().parents[3]  # of odenet
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from odenet.replicate.evidence import evidence, metered
 from odenet.replicate.files import digest, locked, say, write
 from odenet.replicate.sources import modules
+from odenet.replicate.trials.evidence import evidence, metered
 
 FORMAT = 2  # of result.json
 RESULT = "result.json"

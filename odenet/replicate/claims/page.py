@@ -5,7 +5,7 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
-from odenet.replicate.claims import VERDICTS, Verdict, between, columns, sentence
+from odenet.replicate.claims.verdicts import VERDICTS, Verdict, between, columns, sentence
 
 MARKS = dict(zip(VERDICTS, "✓✗?–↻", strict=True))  # read without colour
 

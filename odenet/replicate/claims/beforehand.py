@@ -6,9 +6,9 @@ from typing import Any
 import yaml
 
 from odenet.replicate import record
+from odenet.replicate.claims.rules import Claim, read
 from odenet.replicate.profiles import Profile
 from odenet.replicate.record import git
-from odenet.replicate.rules import Claim, read
 
 
 def has_history(root: Path) -> bool:

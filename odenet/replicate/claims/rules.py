@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from odenet.replicate.offers import Offer, offers
+from odenet.replicate.claims.offers import Offer, offers
 from odenet.replicate.profiles import Profile, choose
 
 PARTS = {"topics": dict, "planned": list, "claims": list}

@@ -1,0 +1,1 @@
+"""Trials: each computed once, kept by content, wherever it may run."""
