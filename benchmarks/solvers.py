@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from odenet import Adaptive, Solver, solve
+from odenet.experiments.memory import kept_bytes
 from odenet.models.classifier import Classifier, classifier
 from odenet.models.fields import TimeConv
 from odenet.solvers import METHODS, rk_step
@@ -64,19 +65,6 @@ def measure(
         error = float((row.result - reference).norm() / reference.norm())
         line = f"{row.name:34}{1e3 * median(row.seconds):9.2f}{ratio:8.2f}{error:10.1e}"
         print(f"{line}{row.kept / 1e6:9.2f}", flush=True)
-
-
-def kept_bytes(way: Callable[[], Tensor]) -> tuple[int, Tensor]:
-    """The bytes that autograd saves for the backward pass, each storage once, and the value."""
-    storages: dict[int, int] = {}
-
-    def note(x: Tensor) -> Tensor:
-        storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-        value = way()
-    return sum(storages.values()), value
 
 
 def flat(tensors: list[Tensor]) -> Tensor:

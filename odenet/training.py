@@ -32,7 +32,7 @@ class Learner:
     model: nn.Module
     optimizer: Optimizer
     scheduler: LRScheduler  # stepped after each batch
-    generator: torch.Generator  # the only source of randomness of the training
+    generator: torch.Generator  # of the CPU; the only source of randomness of the training
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def restore(learner: Learner, path: Path) -> list[Row] | None:
         with zipfile.ZipFile(path) as parts:  # torch.load itself compares no checksums
             if (damaged := parts.testzip()) is not None:
                 raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # a damaged file can fail in any way at all
         aside = path.with_name(path.name + ".damaged")
         os.replace(path, aside)

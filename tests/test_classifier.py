@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from odenet import Adaptive, FixedSteps, Solver, solve
-from odenet.models.blocks import ODEBlock, ResidualBlocks, residual_branch
-from odenet.models.classifier import BLOCKS, classifier
-from odenet.models.fields import MLPField
+from odenet.models.blocks import Downsample, ODEBlock, ResidualBlocks, residual_branch
+from odenet.models.classifier import FIRST_STEP, MODELS, classifier
+from odenet.models.fields import Autonomous, MLPField
 
 IMAGES = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
@@ -15,8 +15,10 @@ IMAGES = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
+        ("mlp", 238_510),
         ("none", 157_578),
         ("resblock", 231_562),
+        ("tied", 231_562),
         ("resnet", 601_482),
         ("rknet", 232_970),
         ("odenet", 232_970),
@@ -26,7 +28,9 @@ def test_parameters_are_as_many_as_in_table_1(name, parameters):
     assert sum(p.numel() for p in classifier(name).parameters()) == parameters
 
 
-@pytest.mark.parametrize(("name", "depth"), [("none", 0), ("resblock", 1), ("resnet", 6)])
+@pytest.mark.parametrize(
+    ("name", "depth"), [("mlp", 0), ("none", 0), ("resblock", 1), ("tied", 6), ("resnet", 6)]
+)
 def test_residual_classifier_costs_its_depth(name, depth):
     logits, work = classifier(name)(IMAGES)
     assert logits.shape == (4, 10)
@@ -40,7 +44,8 @@ def test_state_that_the_ode_moves_is_64_channels_of_7_by_7():
 def test_ode_classifier_counts_forward_and_backward_evaluations_of_one_call():
     logits, work = classifier("odenet", tolerance=1e-1)(IMAGES)
     forward = work.forward
-    assert forward.nfe == 2 + 6 * (forward.accepted + forward.rejected)
+    # The first step is given, so that no evaluation is spent on choosing it.
+    assert forward.nfe == 1 + 6 * (forward.accepted + forward.rejected)
     assert work.backward.nfe == 0
     logits.sum().backward()
     assert work.backward.nfe > 0
@@ -50,7 +55,35 @@ def test_rknet_and_odenet_are_one_network_with_two_gradients():
     rk, ode = classifier("rknet"), classifier("odenet")
     assert torch.equal(rk(IMAGES)[0], ode(IMAGES)[0])
     assert rk.block.solver.gradient != ode.block.solver.gradient
-    assert rk.block.solver.control == ode.block.solver.control == Adaptive(1e-3, 1e-3)
+    control = Adaptive(1e-3, 1e-3, initial=FIRST_STEP)
+    assert rk.block.solver.control == ode.block.solver.control == control
+
+
+def test_gradient_of_the_adjoint_is_as_exact_as_that_through_the_solver():
+    exact = _block_gradient(
+        "rknet", Solver("dopri5", Adaptive(1e-6, 1e-6), "checkpoint"), torch.float64
+    )
+    through, adjoint = (_block_gradient(name, None, torch.float32) for name in ("rknet", "odenet"))
+    errors = [float((g.double() - exact).norm() / exact.norm()) for g in (through, adjoint)]
+    assert errors[0] < 0.2 and errors[1] < 1.5 * errors[0]
+
+
+def _block_gradient(name: str, solver: Solver | None, dtype: torch.dtype) -> torch.Tensor:
+    model = classifier(name).to(dtype)
+    logits, _ = model(IMAGES.to(dtype), solver)
+    loss = nn.functional.cross_entropy(logits, torch.arange(4))
+    return torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, model.block.parameters())])
+
+
+def test_tied_network_is_eulers_method_for_one_autonomous_field():
+    tied = classifier("tied")
+    assert len({id(branch) for branch in tied.block.branches}) == 1
+    with torch.no_grad():
+        x = tied.stem(IMAGES)
+        y, _ = tied.block(x)
+        field = Autonomous(tied.block.branches[0])
+        euler = solve(field, x, (0.0, 6.0), Solver("euler", FixedSteps(6)))
+    assert torch.equal(y, euler.ys[-1])
 
 
 def test_solver_of_one_call_replaces_the_models_own_for_that_call_only():
@@ -68,7 +101,7 @@ def test_residual_blocks_refuse_a_solver():
 
 
 def test_unknown_classifier_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=f"unknown classifier 'vgg'; known: {', '.join(BLOCKS)}"):
+    with pytest.raises(ValueError, match=f"unknown classifier 'vgg'; known: {', '.join(MODELS)}"):
         classifier("vgg")
 
 
@@ -106,3 +139,22 @@ def test_ode_block_is_the_solution_at_time_1():
     y, work = ODEBlock(field, solver)(x)
     assert torch.equal(y, solve(field, x, (0.0, 0.5, 1.0), solver).ys[-1])
     assert work.forward.nfe == 16
+
+
+@pytest.mark.parametrize("size", [7, 26])
+def test_downsampling_is_a_preactivation_block_of_stride_2_in_plain_memory_order(size):
+    block, x = Downsample(4).double(), torch.randn(3, 4, size, size, dtype=torch.float64)
+    y = block(x)
+    a = torch.relu(block.norm(x))
+    first, norm, _, second = block.branch
+    expected = block.shortcut(a) + second(torch.relu(norm(first(a))))
+    assert torch.allclose(y, expected)
+    assert y.shape == (3, 4, (size + 1) // 2, (size + 1) // 2) and y.is_contiguous()
+
+
+def test_blocks_leave_their_input_as_it_was():
+    x = torch.randn(2, 4, 8, 8)
+    before = x.clone()
+    Downsample(4)(x)
+    residual_branch(4)(x)
+    assert torch.equal(x, before)

@@ -7,71 +7,9 @@ from functools import partial
 import pytest
 import torch
 
-from odenet import Adaptive, Solver
-from odenet.data.mnist import Digits
-from odenet.experiments import mnist, nfe, spirals
-from odenet.models.classifier import classifier
+from odenet.experiments import spirals
 
-TRIAL = mnist.Trial(model="odenet", train_size=12, test_size=8, batch_size=6, tolerance=0.1)
-CURVES = spirals.Trial(observed=10, iterations=4, train_size=60, test_size=6)
-
-
-def digits(size: int) -> Digits:
-    generator = torch.Generator().manual_seed(size)
-    images = torch.rand(size, 1, 28, 28, generator=generator)
-    return Digits(images, torch.arange(size) % 10)
-
-
-@pytest.fixture(autouse=True)
-def _tiny_digits(monkeypatch):
-    monkeypatch.setattr(
-        mnist.mnist, "load", lambda train_size, test_size: (digits(train_size), digits(test_size))
-    )
-
-
-def test_mnist_result_is_plain_numbers_with_a_history_from_before_training(tmp_path):
-    result = mnist.run(TRIAL, tmp_path)
-    assert json.loads(json.dumps(result)) == result
-    assert result["parameters"] == 232_970
-    assert result["nfe_forward"] >= 8 and result["nfe_backward"] >= 8
-    history = result["history"]
-    assert history["epoch"] == [0, 1]
-    assert history["train_loss"][0] is None and history["train_loss"][1] > 0
-    assert history["nfe_train"] == [None, result["nfe_forward"]]
-    assert history["test_error_pct"][1] == result["test_error_pct"]
-    probes = history["nfe_probe"]
-    assert set(probes) == {"0.001", "1e-05"}
-    assert all(loose < tight for loose, tight in zip(*probes.values(), strict=True))
-
-
-def test_residual_network_has_no_probe_and_costs_its_depth(tmp_path):
-    result = mnist.run(replace(TRIAL, model="resnet"), tmp_path)
-    assert result["history"]["nfe_probe"] == {}
-    assert (result["nfe_forward"], result["nfe_backward"]) == (6, 0)
-
-
-def test_mnist_weights_left_behind_are_those_that_were_scored(tmp_path):
-    trial = replace(TRIAL, model="none", epochs=2)
-    result = mnist.run(trial, tmp_path)
-    model = mnist.load(trial, tmp_path)
-    assert not model.training
-    assert mnist.error_pct(model, digits(trial.test_size)) == result["test_error_pct"]
-
-
-@pytest.mark.parametrize("crop", [False, True])
-def test_interrupted_mnist_trial_ends_bitwise_as_one_that_was_not(tmp_path, monkeypatch, crop):
-    trial = replace(TRIAL, model="none", epochs=3, crop=crop)
-    expected = mnist.run(trial, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        calls = iter([1, 2, 3, KeyboardInterrupt])
-        patch.setattr(mnist.F, "cross_entropy", partial(_until_told, calls, mnist.F.cross_entropy))
-        with pytest.raises(KeyboardInterrupt):
-            mnist.run(trial, tmp_path / "parts")
-    result = mnist.run(trial, tmp_path / "parts")
-    assert result["history"] == expected["history"]
-    whole, parts = (mnist.load(trial, tmp_path / name) for name in ("whole", "parts"))
-    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
-        assert torch.equal(a, b)
+CURVES = spirals.Trial(observed=10, iterations=4, train_size=60, test_size=6, validation_size=8)
 
 
 def _until_told(calls, function, *args):
@@ -80,100 +18,92 @@ def _until_told(calls, function, *args):
     return function(*args)
 
 
-def test_error_is_the_share_of_digits_misclassified():
-    class Always3(torch.nn.Module):
-        def forward(self, images):
-            return torch.eye(10)[3].expand(len(images), 10), None
-
-    assert mnist.error_pct(Always3(), digits(20)) == 90.0
-
-
-def test_crop_shifts_each_image_by_at_most_four_pixels_and_fills_with_zeros():
-    images = torch.zeros(40, 1, 28, 28)
-    images[:, :, 13, 14] = 1
-    moved = mnist.cropped(images, torch.Generator().manual_seed(0))
-    assert moved.shape == images.shape
-    places = moved[:, 0].nonzero()
-    assert places[:, 0].tolist() == list(range(40))
-    shifts = places[:, 1:] - torch.tensor([13, 14])
-    assert shifts.abs().max() == 4 and len(shifts.unique(dim=0)) > 20
-
-
 def test_unknown_models_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="unknown classifier 'vgg'"):
-        mnist.run(replace(TRIAL, model="vgg"), tmp_path)
-    with pytest.raises(ValueError, match="unknown model 'gru'; known: latent_ode, rnn, rnn_gap"):
+    with pytest.raises(
+        ValueError, match="unknown model 'gru'; known: latent_ode, latent_ode_untimed, rnn"
+    ):
         spirals.run(replace(CURVES, model="gru"), tmp_path)
 
 
-def test_sweep_has_a_row_for_each_tolerance_and_batch_with_clean_counts():
-    model = classifier("odenet")
-    rows = nfe.sweep(model, digits(8), (1e-1, 1e-4), 2, reference_tolerance=1e-5, batch_size=4)
-    assert [(row["batch"], row["tolerance"]) for row in rows] == [
-        *((0, 1e-1), (0, 1e-4), (1, 1e-1), (1, 1e-4))
-    ]
-    assert json.loads(json.dumps(rows)) == rows
-    loose, tight = rows[:2]
-    assert tight["error"] < loose["error"]
-    assert tight["nfe_forward"] > loose["nfe_forward"]
-    _, work = model(digits(8).images[:4], Solver("dopri5", Adaptive(1e-4, 1e-4)))
-    assert tight["nfe_forward"] == work.forward.nfe
-    assert tight["nfe_backward"] > 0 and tight["seconds_forward"] > 0
-    assert 0 <= tight["error_pct"] <= 100
-
-
-def test_sweep_error_is_relative_to_the_reference():
-    model = classifier("odenet")
-    (row,) = nfe.sweep(model, digits(4), [0.1], 1, reference_tolerance=1e-5, batch_size=4)
-    with torch.no_grad():
-        state = model.stem(digits(4).images)
-        rough, _ = model.block(state, Solver("dopri5", Adaptive(0.1, 0.1)))
-        exact, _ = model.block(state, Solver("dopri5", Adaptive(1e-6, 1e-6)))
-    expected = (rough - exact).square().mean().sqrt() / exact.square().mean().sqrt()
-    assert row["error"] == pytest.approx(float(expected), rel=0.05)
-
-
-def test_sweep_leaves_the_model_as_it_was():
-    model = classifier("odenet")
-    nfe.sweep(model, digits(4), [0.1], 1, reference_tolerance=1e-3, batch_size=4)
-    assert all(p.grad is None and p.dtype == torch.float32 for p in model.parameters())
-
-
-def test_sweep_refuses_models_without_tolerance_and_more_images_than_there_are():
-    with pytest.raises(ValueError, match="only a model with an ODE block"):
-        nfe.sweep(classifier("resnet"), digits(4), [0.1], 1, batch_size=4)
-    with pytest.raises(ValueError, match="2 batches of 4 do not fit 4 images"):
-        nfe.sweep(classifier("odenet"), digits(4), [0.1], 2, batch_size=4)
-
-
-@pytest.mark.parametrize("model", ["latent_ode", "rnn", "rnn_gap"])
-def test_spirals_result_is_plain_numbers_and_curves_to_draw(tmp_path, model):
+@pytest.mark.parametrize("model", spirals.RECIPES)
+def test_spirals_result_is_plain_numbers(tmp_path, model):
     result = spirals.run(replace(CURVES, model=model), tmp_path)
     assert json.loads(json.dumps(result)) == result
-    assert result["rmse_window"] > 0
-    assert len(result["history"]["train_loss"]) == 3  # before training, and two passes
-    curve = result["curves"][0]
-    assert len(curve["clean"]) == len(curve["times"]) == 200 and len(curve["observed"]) == 10
-    if model == "latent_ode":
+    assert result["rmse_window"] > 0 and len(result["history"]["train_loss"]) == 3
+    if model.startswith("latent_ode"):
         assert result["rmse_extrapolation"] > 0 and result["nfe_forward"] == 100
-        assert len(curve["predicted"]["latent_ode"]) == 200
     else:
         assert set(result["rmse_extrapolation"]) == {"trained", "grid"}
-        assert all(len(predicted) == 100 for predicted in curve["predicted"].values())
 
 
-def test_figure_shows_both_directions(tmp_path):
-    result = spirals.run(replace(CURVES, model="rnn"), tmp_path)
-    assert sorted(curve["direction"] for curve in result["curves"]) == [-1, -1, 1, 1]
+def test_predictions_continue_the_window(tmp_path):
+    for name, shapes in (
+        ("latent_ode", {"whole": (6, 200, 2)}),
+        ("rnn", {"trained": (6, 100, 2), "grid": (6, 100, 2)}),
+    ):
+        trial = replace(CURVES, model=name)
+        spirals.run(trial, tmp_path / name)
+        _, test = spirals.data(trial)
+        predicted = spirals.predict(spirals.load(trial, tmp_path / name), test)
+        assert {stride: tuple(path.shape) for stride, path in predicted.items()} == shapes
 
 
-def test_spirals_weights_left_behind_are_those_that_were_scored(tmp_path):
-    result = spirals.run(CURVES, tmp_path)
-    model = spirals.load(CURVES, tmp_path)
+@pytest.mark.parametrize("model", ["latent_ode", "rnn_gap"])
+def test_spirals_weights_left_behind_are_those_that_were_scored(tmp_path, model):
+    trial = replace(CURVES, model=model)
+    result = spirals.run(trial, tmp_path)
     _, test = spirals.spirals.load(60, 6, observed=10)
+    predicted = spirals.predict(spirals.load(trial, tmp_path), test)
+    errors = {
+        name: spirals.rmse(path[:, -100:], test.clean[:, 100:]) for name, path in predicted.items()
+    }
+    scored = result["rmse_extrapolation"]
+    assert errors == ({"whole": scored} if model == "latent_ode" else scored)
+
+
+def test_the_error_of_all_curves_is_the_root_mean_square_of_theirs():
+    ones, zeros = torch.ones(3, 5, 2), torch.zeros(3, 5, 2)
+    ones[1] = 2
+    by_curve = spirals.rmse_by_curve(ones, zeros)
+    assert by_curve.tolist() == [1, 2, 1]
+    assert by_curve.square().mean().sqrt().item() == pytest.approx(spirals.rmse(ones, zeros))
+
+
+def test_validation_loss_is_the_objective_on_spirals_of_their_own(tmp_path):
+    trial = replace(CURVES, model="rnn")
+    result = spirals.run(trial, tmp_path)
+    curves = spirals.spirals.validation(8, observed=10)
     with torch.no_grad():
-        curves, _ = model(test.times, test.values, test.ts)
-    assert spirals.rmse(curves[:, 100:], test.clean[:, 100:]) == result["rmse_extrapolation"]
+        loss = spirals.load(trial, tmp_path).loss(curves.times, curves.values)
+    assert float(loss) == result["validation_loss"]
+
+
+def test_validation_loss_weighs_the_divergence_in_full(tmp_path):
+    result = spirals.run(CURVES, tmp_path)
+    curves = spirals.spirals.validation(8, observed=10)
+    with torch.no_grad():
+        loss, _ = spirals.load(CURVES, tmp_path).loss(
+            curves.times,
+            curves.values,
+            ts=curves.ts[:100],
+            index=curves.index,
+            noise=CURVES.noise,
+            kl_weight=1.0,
+            generator=torch.Generator().manual_seed(0),
+        )
+    assert float(loss) == result["validation_loss"]
+
+
+def test_another_start_trains_other_weights_on_the_same_spirals(tmp_path):
+    other = replace(CURVES, start=1)
+    for one, two in zip(spirals.data(CURVES), spirals.data(other), strict=True):
+        assert torch.equal(one.values, two.values)
+    first, second = spirals._model(CURVES), spirals._model(other)
+    assert not torch.equal(first.posterior.weight, second.posterior.weight)
+
+
+def test_the_start_with_the_lowest_validation_loss_is_chosen():
+    assert spirals.chosen({"validation_loss": loss} for loss in (3.0, -1.5, 0.0)) == 1
 
 
 def test_interrupted_spirals_trial_ends_bitwise_as_one_that_was_not(tmp_path, monkeypatch):
@@ -194,10 +124,3 @@ def test_interrupted_spirals_trial_ends_bitwise_as_one_that_was_not(tmp_path, mo
 
 def test_strides_are_the_mean_gap_and_the_grid():
     assert spirals.strides(30) == pytest.approx({"trained": 1 / 3, "grid": 0.1})
-
-
-@pytest.mark.parametrize("epochs", [0, 1])
-def test_one_batch_is_enough_for_a_trial(tmp_path, epochs):
-    trial = replace(TRIAL, model="none", epochs=epochs, batch_size=12)
-    result = mnist.run(trial, tmp_path)
-    assert len(result["history"]["epoch"]) == epochs + 1

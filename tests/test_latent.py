@@ -43,6 +43,15 @@ def test_recognition_reads_the_first_observation_last():
     assert torch.equal(inputs[:, 0, 2], CURVES.times[:, -1] - CURVES.times[:, -2])
 
 
+def test_recognition_without_times_sees_the_values_alone():
+    timed, untimed = LatentODE(), LatentODE(timed=False)
+    later = CURVES.times + 0.5
+    assert untimed.recognition.read.weight.shape == (25, 2)
+    for model, told in ((timed, True), (untimed, False)):
+        before, after = (model.encode(times, CURVES.values)[0] for times in (CURVES.times, later))
+        assert torch.equal(before, after) is not told
+
+
 def test_solve_of_the_window_takes_25_steps_of_rk4():
     curves, work = LatentODE()(CURVES.times, CURVES.values, WINDOW)
     assert curves.shape == (6, 100, 2)

@@ -59,6 +59,13 @@ def test_no_curve_is_in_both_parts():
     assert torch.cdist(train.clean.flatten(1), test.clean.flatten(1)).min() > 0.1
 
 
+def test_validation_spirals_are_in_neither_part():
+    held_out = spirals.validation(8, seed=1, observed=30, family="archimedean")
+    assert held_out.values.shape == (8, 30, 2) and held_out.direction.sum() == 0
+    for part in spirals.load(10, 6, seed=1, observed=30, family="archimedean"):
+        assert torch.cdist(held_out.clean.flatten(1), part.clean.flatten(1)).min() > 0.1
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import pi
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ STEP = 0.1  # time between two grid points; the angle turns by 1 radian per unit
 WINDOW = 100  # grid points in which observations are made
 TOTAL = 200  # grid points altogether: as many to extrapolate to as were seen
 CENTRE = (0.0, 0.0)
+VALIDATION = 1_000_000  # added to a seed: the seed of its validation spirals
 
 # family -> radius at time t of a spiral that starts with radius r0
 FAMILIES = MappingProxyType(
@@ -92,6 +94,14 @@ def load(
         raise ValueError(f"both parts need a spiral, got sizes {train_size} and {test_size}")
     both = sample(train_size + test_size, observed=observed, family=family, noise=noise, seed=seed)
     return both[slice(train_size)], both[slice(train_size, None)]
+
+
+def validation(size: int = 200, *, seed: int = 0, **how: Any) -> Spirals:
+    """``size`` spirals, in neither part of ``load`` for a seed below 1,000,000.
+
+    ``how`` and what is raised are as for ``sample``.
+    """
+    return sample(size, seed=VALIDATION + seed, **how)
 
 
 def _check(size: int, observed: int, family: str, noise: float) -> None:

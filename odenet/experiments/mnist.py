@@ -1,117 +1,106 @@
-"""Table 1: the classifiers trained on MNIST."""
+"""Table 1: one training of one classifier on MNIST, how often it errs, and what it costs."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
 from odenet.data import mnist
 from odenet.data.mnist import Digits
+from odenet.experiments.augment import moved
+from odenet.experiments.classify import error_pct, logits_of, mistakes, share_pct
+from odenet.experiments.device import device
+from odenet.experiments.probe import probe
+from odenet.experiments.step_cost import step_cost
+from odenet.gradients import Backprop, Checkpoint
 from odenet.models.blocks import ODEBlock
 from odenet.models.classifier import Classifier, classifier
-from odenet.ode import Solver
-from odenet.solvers import Adaptive, Work
+from odenet.solvers import Work
 from odenet.training import Learner, Loss, Row, Schedule, column, save_atomically, train
 
-PROBE_TOLERANCES = (1e-3, 1e-5)
+HELD_OUT = 12  # one training digit in so many is for validation: 5,000 of 60,000
 PROBE_SIZE = 128
-EVALUATION_BATCH = 500
 
 
 @dataclass(frozen=True)
 class Trial:
     """One training: Adam with a one-cycle learning rate that peaks at ``lr``."""
 
-    model: str = "odenet"  # none | resblock | resnet | rknet | odenet
-    seed: int = 0  # of the initial weights and of the order of the batches
+    model: str = "odenet"  # one of odenet.models.classifier.MODELS
+    seed: int = 0  # of the initial weights, of the order of the batches and of how digits are moved
     epochs: int = 1
-    train_size: int = 60_000
+    train_size: int = 60_000  # to learn from and to validate on
     test_size: int = 10_000
     batch_size: int = 128
     lr: float = 1e-2
+    move: bool = True  # turn, scale and shift the digits of each batch a little
     tolerance: float = 1e-3  # rtol and atol of the solver, in training and in evaluation
-    crop: bool = False  # train on random crops of the images padded by 4
+    probes: Sequence[float] = (1e-3, 1e-5)  # tolerances at which evaluations are counted
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
     """The numbers of a finished training, which leaves its weights in ``folder``/weights.pt.
 
-    Goes on from ``folder``/checkpoint.pt where an earlier call was interrupted. ``nfe_forward``
-    and ``nfe_backward`` are means over the steps of the last epoch, ``seconds_per_epoch`` leaves
-    the evaluation out, and ``nfe_probe`` counts the evaluations of one forward pass on 128 test
-    images at each tolerance (ODE models only).
+    Goes on from ``folder``/checkpoint.pt where an earlier call was interrupted. The test set is
+    classified once, after the last epoch. ``nfe_forward``, ``nfe_backward``: means over the steps
+    of the last epoch; ``seconds_per_epoch`` leaves the validation out; ``nfe_probe`` and
+    ``there_and_back``: of one forward solve of 128 test images, and back, after each epoch (ODE
+    models only); ``steps``: the cost of a step with the model's own gradient rule, and for the
+    RK-Net also with plain backpropagation.
     """
-    train_digits, test_digits = mnist.load(train_size=trial.train_size, test_size=trial.test_size)
-    schedule = Schedule(trial.epochs, trial.train_size, trial.batch_size)
-    learner = _learner(trial, schedule)
+    learning, held_out, test = _digits(trial)
+    schedule = Schedule(trial.epochs, len(learning.labels), trial.batch_size)
+    model = classifier(trial.model, trial.tolerance, trial.seed).to(device())
+    learner = _learner(trial, schedule, model)
 
     def evaluate() -> Row:
         return {
-            "test_error_pct": error_pct(learner.model, test_digits),
-            "nfe_probe": probe(learner.model, test_digits.images[:PROBE_SIZE]),
+            "validation_error_pct": error_pct(model, held_out),
+            "probe": probe(model, test.images[:PROBE_SIZE], trial.probes),
         }
 
     history = train(
         learner,
         schedule,
-        _loss(trial, learner, train_digits),
+        _loss(trial, learner, learning),
         evaluate=evaluate,
         checkpoint=folder / "checkpoint.pt",
         title=f"{trial.model} seed {trial.seed}",
     )
-    save_atomically(learner.model.state_dict(), folder / "weights.pt")
-    return _numbers(learner.model, history)
+    save_atomically(model.state_dict(), folder / "weights.pt")
+    batch = Digits(*(part[: trial.batch_size] for part in learning))
+    return {
+        **_tested(model, test),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        **_numbers(trial, history),
+        "steps": _steps(model, batch),
+    }
 
 
 def load(trial: Trial, folder: Path) -> Classifier:
-    """The classifier that ``run`` trained, in evaluation mode."""
+    """The classifier that ``run`` trained, on the CPU and in evaluation mode."""
     model = classifier(trial.model, trial.tolerance, trial.seed)
-    model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    state = torch.load(folder / "weights.pt", weights_only=True, map_location="cpu")
+    model.load_state_dict(state)
     return model.eval()
 
 
-@torch.no_grad()
-def error_pct(model: nn.Module, digits: Digits) -> float:
-    """The percentage of ``digits`` that the model misclassifies."""
-    model.eval()
-    wrong = 0
-    batches = zip(*(part.split(EVALUATION_BATCH) for part in digits), strict=True)
-    for images, labels in batches:
-        logits, _ = model(images)
-        wrong += int((logits.argmax(1) != labels).sum())
-    return 100 * wrong / len(digits.labels)
+def _digits(trial: Trial) -> tuple[Digits, Digits, Digits]:
+    """Those to learn from, those held out, and the test set, where the training takes place."""
+    train, test = mnist.load(train_size=trial.train_size, test_size=trial.test_size)
+    order = torch.randperm(trial.train_size, generator=torch.Generator().manual_seed(0))
+    first = trial.train_size - max(1, trial.train_size // HELD_OUT)
+    there = device()
+    parts = [[part[ids].to(there) for part in train] for ids in (order[:first], order[first:])]
+    return Digits(*parts[0]), Digits(*parts[1]), Digits(*(part.to(there) for part in test))
 
 
-@torch.no_grad()
-def probe(model: nn.Module, images: Tensor) -> dict[str, int]:
-    """Forward evaluations on ``images`` at each probe tolerance; empty without an ODE block."""
-    if not isinstance(model.block, ODEBlock):
-        return {}
-    model.eval()
-    nfe = {}
-    for tolerance in PROBE_TOLERANCES:
-        _, work = model(images, Solver("dopri5", Adaptive(tolerance, tolerance)))
-        nfe[f"{tolerance:g}"] = work.forward.nfe
-    return nfe
-
-
-def cropped(images: Tensor, generator: torch.Generator, margin: int = 4) -> Tensor:
-    """Each image padded by ``margin`` zeros and cut back to its size at a random place."""
-    n, _, height, width = images.shape
-    padded = F.pad(images, (margin,) * 4)
-    top, left = torch.randint(0, 2 * margin + 1, (2, n, 1, 1), generator=generator)
-    rows = top + torch.arange(height)[:, None]
-    columns = left + torch.arange(width)
-    return padded[torch.arange(n)[:, None, None], :, rows, columns].movedim(-1, 1)
-
-
-def _learner(trial: Trial, schedule: Schedule) -> Learner:
-    model = classifier(trial.model, trial.tolerance, trial.seed)
-    # One pass of Adam leaves about half the error of one pass of SGD with momentum.
+def _learner(trial: Trial, schedule: Schedule, model: Classifier) -> Learner:
     optimizer = torch.optim.Adam(model.parameters(), lr=trial.lr)
     scheduler = OneCycleLR(
         optimizer, trial.lr, total_steps=max(schedule.steps, 1), cycle_momentum=False
@@ -121,32 +110,53 @@ def _learner(trial: Trial, schedule: Schedule) -> Learner:
 
 def _loss(trial: Trial, learner: Learner, digits: Digits) -> Loss:
     def loss(members: Tensor, step: int) -> tuple[Tensor, Work]:
+        members = members.to(digits.labels.device)
         images = digits.images[members]
-        if trial.crop:
-            images = cropped(images, learner.generator)
+        if trial.move:
+            images = moved(images, learner.generator)
         logits, work = learner.model(images)
         return F.cross_entropy(logits, digits.labels[members]), work
 
     return loss
 
 
-def _numbers(model: nn.Module, history: list[Row]) -> dict[str, Any]:
+def _tested(model: Classifier, digits: Digits) -> dict[str, Any]:
+    logits = logits_of(model, digits.images)
+    return {
+        "test_error_pct": share_pct(logits, digits.labels),
+        "mistakes": mistakes(logits, digits.labels),
+    }
+
+
+def _numbers(trial: Trial, history: list[Row]) -> dict[str, Any]:
     last = history[-1]
     seconds = [s for s in column(history, "seconds") if s is not None]
+    probes = {
+        name: {
+            f"{tolerance:g}": [row["probe"][key][i] for row in history]
+            for i, tolerance in enumerate(trial.probes)
+            if last["probe"][key]
+        }
+        for name, key in (("nfe_probe", "nfe"), ("there_and_back", "there_and_back"))
+    }
     return {
-        "test_error_pct": last["test_error_pct"],
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "validation_error_pct": last["validation_error_pct"],
         "seconds_per_epoch": sum(seconds) / len(seconds) if seconds else None,
         "nfe_forward": last.get("nfe_forward"),
         "nfe_backward": last.get("nfe_backward"),
         "history": {
             "epoch": column(history, "epoch"),
-            "test_error_pct": column(history, "test_error_pct"),
+            "validation_error_pct": column(history, "validation_error_pct"),
             "train_loss": column(history, "train_loss"),
             "nfe_train": column(history, "nfe_forward"),
-            "nfe_probe": {
-                tolerance: [row["nfe_probe"][tolerance] for row in history]
-                for tolerance in last["nfe_probe"]
-            },
+            **probes,
         },
     }
+
+
+def _steps(model: Classifier, batch: Digits) -> dict[str, dict[str, Any]]:
+    """Rule -> the cost of a step on ``batch``: "own", and beside checkpoints "backprop"."""
+    costs, block = {"own": step_cost(model, batch)}, model.block
+    if isinstance(block, ODEBlock) and isinstance(block.solver.gradient, Checkpoint):
+        costs["backprop"] = step_cost(model, batch, replace(block.solver, gradient=Backprop()))
+    return costs

@@ -1,6 +1,8 @@
-"""Table 2 and Figure 8: spirals reconstructed and extrapolated."""
+"""Table 2: one training of one model on spirals, and how well it goes on with others."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,18 +18,23 @@ from odenet.solvers import Work
 from odenet.training import Learner, Loss, Row, Schedule, column, save_atomically, train
 
 BATCH_SIZE = 50
-DRAWN = 4  # test curves returned for the figure, two of each direction
+START = 1000  # seeds of the same spirals' starts lie this far apart
 
 
 @dataclass(frozen=True)
 class Recipe:
-    lr: float
-    clip: float
+    build: Callable[[], LatentODE | RNN]
+    rate: float  # Adam's learning rate, falling along a cosine to a hundredth
+    clip: float  # the length that its gradients are cut to
 
 
-# model -> how it is trained: Adam, its learning rate falling along a cosine to a hundredth
 RECIPES = MappingProxyType(
-    {"latent_ode": Recipe(2e-2, 10), "rnn": Recipe(1e-2, 5), "rnn_gap": Recipe(1e-2, 5)}
+    {
+        "latent_ode": Recipe(LatentODE, 1e-2, 10),
+        "latent_ode_untimed": Recipe(partial(LatentODE, timed=False), 1e-2, 10),
+        "rnn": Recipe(partial(RNN, gap=False), 2e-2, 5),
+        "rnn_gap": Recipe(partial(RNN, gap=True), 2e-2, 5),
+    }
 )
 
 
@@ -35,12 +42,14 @@ RECIPES = MappingProxyType(
 class Trial:
     """One training on spirals of which ``observed`` of 100 points are seen, with noise."""
 
-    model: str = "latent_ode"  # latent_ode | rnn | rnn_gap
+    model: str = "latent_ode"  # latent_ode | latent_ode_untimed | rnn | rnn_gap
     observed: int = 100
-    seed: int = 0  # of the data, the initial weights, the batches and the posterior samples
+    seed: int = 0  # of the spirals and, with start, of all else that is random
+    start: int = 0  # other initial weights, batches and posterior samples for the same spirals
     iterations: int = 2200  # rounded up to whole passes over the training curves
     train_size: int = 1000
     test_size: int = 500
+    validation_size: int = 200
     family: str = "log"  # log | archimedean
     noise: float = 0.1
 
@@ -48,14 +57,16 @@ class Trial:
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
     """The numbers of a finished training, which leaves its weights in ``folder``/weights.pt.
 
-    Goes on from ``folder``/checkpoint.pt where an earlier call was interrupted. All errors are
-    root mean squares per coordinate against the noise-free test curves. ``rmse_extrapolation``:
-    over the 100 grid points after the window; for an RNN one for each stride of its roll-out, by
-    name: "trained", the mean gap between observations, and "grid", the step of the grid.
-    ``rmse_window``: of the latent ODE over the 100 grid points of the window, of an RNN over its
-    one-step predictions of the observations 1, 2, ... ``curves``: four test curves to draw.
+    Goes on from ``folder``/checkpoint.pt where an earlier call was interrupted.
+    ``validation_loss``: the objective of the training on the validation spirals, of which, as in
+    training, only the noisy observations are used. All errors are root mean squares per coordinate
+    against the noise-free test curves. ``rmse_extrapolation``: over the 100 grid points after the
+    window; for an RNN one for each stride of its roll-out, by name: "trained", the mean gap
+    between observations, and "grid", the step of the grid. ``rmse_window``: of the latent ODE over
+    the 100 grid points of the window, of an RNN over its one-step predictions of the observations
+    1, 2, ...
     """
-    train_curves, test_curves = _data(trial)
+    train_curves, test_curves = data(trial)
     passes = -(-trial.iterations // -(-trial.train_size // BATCH_SIZE))
     schedule = Schedule(passes, trial.train_size, BATCH_SIZE, _recipe(trial.model).clip)
     model = _model(trial)
@@ -66,10 +77,15 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
         _loss(trial, model, learner.generator, train_curves, schedule.steps),
         evaluate=dict,
         checkpoint=folder / "checkpoint.pt",
-        title=f"{trial.model} {trial.observed}/{WINDOW} seed {trial.seed}",
+        title=f"{trial.model} {trial.observed}/{WINDOW} seed {trial.seed}.{trial.start}",
     )
     save_atomically(model.state_dict(), folder / "weights.pt")
-    return {**_scores(model.eval(), test_curves), **_costs(model, history)}
+    model.eval()
+    return {
+        "validation_loss": _validation_loss(trial, model),
+        **_scores(model, test_curves),
+        **_costs(model, history),
+    }
 
 
 def load(trial: Trial, folder: Path) -> LatentODE | RNN:
@@ -79,20 +95,25 @@ def load(trial: Trial, folder: Path) -> LatentODE | RNN:
     return model.eval()
 
 
+def data(trial: Trial) -> tuple[Spirals, Spirals]:
+    """The training and the test spirals of a trial."""
+    return spirals.load(trial.train_size, trial.test_size, **_kind(trial))
+
+
 def strides(observed: int) -> dict[str, float]:
     """The lengths of time that one step of an RNN's roll-out can be taken to go."""
     return {"trained": STEP * WINDOW / observed, "grid": STEP}
 
 
-def _data(trial: Trial) -> tuple[Spirals, Spirals]:
-    return spirals.load(
-        trial.train_size,
-        trial.test_size,
-        observed=trial.observed,
-        family=trial.family,
-        noise=trial.noise,
-        seed=trial.seed,
-    )
+def chosen(results: Iterable[dict[str, Any]]) -> int:
+    """The place of the training with the lowest validation loss."""
+    losses = [result["validation_loss"] for result in results]
+    return losses.index(min(losses))
+
+
+def _kind(trial: Trial) -> dict[str, Any]:
+    same = ("observed", "family", "noise", "seed")
+    return {name: getattr(trial, name) for name in same}
 
 
 def _recipe(name: str) -> Recipe:
@@ -102,16 +123,18 @@ def _recipe(name: str) -> Recipe:
 
 
 def _model(trial: Trial) -> LatentODE | RNN:
+    recipe = _recipe(trial.model)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trial.seed)
-        return LatentODE() if trial.model == "latent_ode" else RNN(gap=trial.model == "rnn_gap")
+        torch.manual_seed(trial.seed + START * trial.start)
+        return recipe.build()
 
 
 def _learner(trial: Trial, model: nn.Module, schedule: Schedule) -> Learner:
-    lr = _recipe(trial.model).lr
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    scheduler = CosineAnnealingLR(optimizer, max(schedule.steps, 1), eta_min=lr / 100)
-    return Learner(model, optimizer, scheduler, torch.Generator().manual_seed(trial.seed))
+    rate = _recipe(trial.model).rate
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    scheduler = CosineAnnealingLR(optimizer, max(schedule.steps, 1), eta_min=rate / 100)
+    generator = torch.Generator().manual_seed(trial.seed + START * trial.start)
+    return Learner(model, optimizer, scheduler, generator)
 
 
 def _loss(
@@ -137,27 +160,40 @@ def _loss(
 
 
 @torch.no_grad()
+def _validation_loss(trial: Trial, model: LatentODE | RNN) -> float:
+    curves = spirals.validation(trial.validation_size, **_kind(trial))
+    whole = _loss(trial, model, torch.Generator().manual_seed(trial.seed), curves, steps=1)
+    return float(whole(torch.arange(len(curves)), 1)[0])
+
+
+@torch.no_grad()
+def predict(model: LatentODE | RNN, curves: Spirals) -> dict[str, Tensor]:
+    """The curves as the model continues them from what it saw, by the name of the roll-out.
+
+    A latent ODE, "whole": (curves, 200, 2), the window included. An RNN, for each name of
+    ``strides``: (curves, 100, 2), what comes after the window.
+    """
+    if isinstance(model, LatentODE):
+        return {"whole": model(curves.times, curves.values, curves.ts)[0]}
+    return {
+        name: model.extrapolate(curves.times, curves.values, curves.ts[WINDOW:], stride)
+        for name, stride in strides(curves.index.shape[1]).items()
+    }
+
+
+@torch.no_grad()
 def _scores(model: LatentODE | RNN, test: Spirals) -> dict[str, Any]:
     seen, unseen = test.clean[:, :WINDOW], test.clean[:, WINDOW:]
+    paths = predict(model, test)
+    errors = {name: rmse(path[:, -len(unseen[0]) :], unseen) for name, path in paths.items()}
     if isinstance(model, LatentODE):
-        curves, _ = model(test.times, test.values, test.ts)
-        window, extrapolation = rmse(curves[:, :WINDOW], seen), rmse(curves[:, WINDOW:], unseen)
         return {
-            "rmse_window": window,
-            "rmse_extrapolation": extrapolation,
-            "curves": _drawn(test, {"latent_ode": curves}),
+            "rmse_window": rmse(paths["whole"][:, :WINDOW], seen),
+            "rmse_extrapolation": errors["whole"],
         }
     predicted, _ = model(test.times, test.values)
     truth = seen[torch.arange(len(test))[:, None], test.index[:, 1:]]
-    rolled = {
-        name: model.extrapolate(test.times, test.values, test.ts[WINDOW:], stride)
-        for name, stride in strides(test.index.shape[1]).items()
-    }
-    return {
-        "rmse_window": rmse(predicted, truth),
-        "rmse_extrapolation": {name: rmse(curve, unseen) for name, curve in rolled.items()},
-        "curves": _drawn(test, rolled),
-    }
+    return {"rmse_window": rmse(predicted, truth), "rmse_extrapolation": errors}
 
 
 def rmse(predicted: Tensor, truth: Tensor) -> float:
@@ -165,19 +201,9 @@ def rmse(predicted: Tensor, truth: Tensor) -> float:
     return float((predicted - truth).square().mean().sqrt())
 
 
-def _drawn(test: Spirals, predicted: dict[str, Tensor]) -> list[dict[str, Any]]:
-    """The first test curves; a prediction shorter than the curve belongs to its end."""
-    return [
-        {
-            "direction": int(test.direction[i]),
-            "times": test.ts.tolist(),
-            "clean": test.clean[i].tolist(),
-            "observed_times": test.times[i].tolist(),
-            "observed": test.values[i].tolist(),
-            "predicted": {name: curves[i].tolist() for name, curves in predicted.items()},
-        }
-        for i in range(min(DRAWN, len(test)))
-    ]
+def rmse_by_curve(predicted: Tensor, truth: Tensor) -> Tensor:
+    """The root mean square difference of each curve, over its times and coordinates."""
+    return (predicted - truth).square().mean((1, 2)).sqrt()
 
 
 def _costs(model: nn.Module, history: list[Row]) -> dict[str, Any]:

@@ -1,9 +1,13 @@
-"""Table 1 as a picture."""
+"""Table 1 as pictures: errors, how they came down, and the digits behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from odenet.figures.style import (
     GREY,
@@ -13,7 +17,10 @@ from odenet.figures.style import (
     look_of,
     mark,
     new_figure,
+    plain_log,
 )
+
+COLUMNS = 8  # of digits
 
 
 def classification_errors(
@@ -35,4 +42,44 @@ def classification_errors(
         Line2D([], [], ls="", marker="|", ms=13, mew=2.2, color=GREY, label="paper"),
     ]
     legend_above(figure, handles, 4)
+    return figure
+
+
+def learning_curves(
+    epochs: Sequence[int], curves: Mapping[str, Sequence[Sequence[float]]]
+) -> Figure:
+    """Validation error in percent after each epoch: a line of each model's mean, a dot per seed."""
+    figure, ax = new_figure(3.9)
+    handles = []
+    for index, (model, seeds) in enumerate(curves.items()):
+        look = look_of(index)
+        ax.plot(epochs, np.mean(seeds, axis=0), **look)
+        if len(seeds) > 1:
+            for errors in seeds:
+                ax.plot(epochs, errors, ".", color=look["color"], ms=4, alpha=0.7)
+        handles.append(Line2D([], [], **look, label=model))
+    ax.set(xlabel="epochs of training", ylabel="validation error (%)", yscale="log")
+    ax.set_xlim(min(epochs) - 0.25, max(epochs) + 0.25)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    plain_log(ax.yaxis)
+    ax.grid(axis="y")
+    legend_above(figure, handles, 4)
+    return figure
+
+
+def digits(
+    images: Sequence[Any], labels: Sequence[int], predicted: Sequence[int], margins: Sequence[float]
+) -> Figure:
+    """Images (28, 28) of digits, above each "label -> prediction" and the margin of the logits.
+
+    There must be one or more.
+    """
+    rows = ceil(len(images) / COLUMNS)
+    figure, axes = new_figure(1.15 * rows, rows, COLUMNS, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, image, *said in zip(axes.flat, images, labels, predicted, margins, strict=False):
+        label, instead, margin = said
+        ax.imshow(np.asarray(image), cmap="gray_r", vmin=0, vmax=1)
+        ax.set_title(f"{label} → {instead}\n{margin:.1f}", fontsize=9, loc="center", pad=3)
     return figure

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 GREY = "#777777"
 # Okabe and Ito's colours that stand out from a white page as well as from a dark one.
@@ -109,3 +110,10 @@ def note(ax: Axes, text: str, at: Any, offset: tuple[int, int], **words: Any) ->
     """Words that end `offset` points from the data point `at`, or start there if so aligned."""
     ends = {"ha": "right", "va": "center", "fontsize": 9}
     ax.annotate(text, at, offset, textcoords="offset points", **{**ends, **words})
+
+
+def plain_log(axis: Any) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5, written as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(ScalarFormatter())
+    axis.set_minor_formatter(NullFormatter())

@@ -45,29 +45,44 @@ class ResidualBlocks(nn.Module):
 def residual_branch(channels: int) -> nn.Sequential:
     """The branch of a pre-activation residual block (He et al. 2016b) that keeps the shape."""
     return nn.Sequential(
-        group_norm(channels),
-        nn.ReLU(),
+        *_norm_relu(channels),
         _conv3x3(channels),
-        group_norm(channels),
-        nn.ReLU(),
+        *_norm_relu(channels),
         _conv3x3(channels),
     )
 
 
 class Downsample(nn.Module):
-    """A pre-activation residual block of stride 2: half as high and wide, rounded up."""
+    """A pre-activation residual block of stride 2: half as high and wide, rounded up.
+
+    The states are large here, and on a CPU the order of their numbers in memory decides what they
+    cost: convolutions of stride 2 are fast where the channels of a pixel lie together, group
+    normalization where the pixels of a channel do. Each therefore gets its own order.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = group_norm(channels)
         self.shortcut = nn.Conv2d(channels, channels, kernel_size=1, stride=2, bias=False)
         self.branch = nn.Sequential(
-            _conv3x3(channels, stride=2), group_norm(channels), nn.ReLU(), _conv3x3(channels)
+            _conv3x3(channels, stride=2), *_norm_relu(channels), _conv3x3(channels)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.norm(x))
-        return self.shortcut(x) + self.branch(x)
+        first, norm, relu, second = self.branch
+        x = _channels_last(torch.relu_(self.norm(x)))
+        y = _channels_last(relu(norm(first(x).contiguous())))
+        return (self.shortcut(x) + second(y)).contiguous()
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """The same numbers, on a CPU with the channels of a pixel together."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
+def _norm_relu(channels: int) -> tuple[nn.Module, nn.Module]:
+    # In place: normalization keeps what it needs, which is not its result.
+    return group_norm(channels), nn.ReLU(inplace=True)
 
 
 def _conv3x3(channels: int, stride: int = 1) -> nn.Conv2d:

@@ -38,11 +38,15 @@ class Recurrence(nn.Module):
 
 
 class LatentODE(nn.Module):
-    """A recognition network run backwards in time, an ODE from time 0, and a decoder."""
+    """A recognition network run backwards in time, an ODE from time 0, and a decoder.
 
-    def __init__(self, solver: Solver | None = None) -> None:
+    With ``timed`` the recognition network is told when the observations were made.
+    """
+
+    def __init__(self, solver: Solver | None = None, *, timed: bool = True) -> None:
         super().__init__()
-        self.recognition = Recurrence(DIMS + 2)
+        self.timed = timed
+        self.recognition = Recurrence(DIMS + 2 * timed)
         self.posterior = nn.Linear(RECURRENT, 2 * LATENT)
         self.field = Autonomous(_mlp(LATENT, nn.Tanh(), LATENT))
         self.decoder = _mlp(LATENT, nn.ReLU(), DIMS)
@@ -51,12 +55,15 @@ class LatentODE(nn.Module):
     def encode(self, times: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance (batch, 4) of q(z(0) | observations).
 
-        At each observation, from the last to the first, the network sees the value, the time
-        since the observation before (for the first one: since time 0), and the time itself.
+        At each observation, from the last to the first, the network sees the value and, if it is
+        ``timed``, the time since the observation before (for the first one: since time 0) and the
+        time itself.
         """
-        gaps = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
-        clock = times / (DURATION / 2) - 1
-        seen = torch.cat((values, gaps[..., None], clock[..., None]), -1)
+        seen = values
+        if self.timed:
+            gaps = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
+            clock = times / (DURATION / 2) - 1
+            seen = torch.cat((values, gaps[..., None], clock[..., None]), -1)
         mean, log_variance = self.posterior(self.recognition(seen.flip(1))[:, -1]).chunk(2, -1)
         return mean, log_variance
 

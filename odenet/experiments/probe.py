@@ -1,0 +1,43 @@
+"""What one forward solve costs at each of several tolerances, and whether it can be undone."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from odenet.models.blocks import ODEBlock
+from odenet.models.classifier import Classifier
+from odenet.ode import Solver, solve
+from odenet.solvers import Adaptive
+
+
+def dopri5(tolerance: float) -> Solver:
+    """DOPRI5 that chooses its first step itself, with this rtol and atol, for a forward solve."""
+    return Solver("dopri5", Adaptive(tolerance, tolerance))
+
+
+@torch.no_grad()
+def probe(model: Classifier, images: Tensor, tolerances: Sequence[float]) -> dict[str, list]:
+    """Of the model's ODE block on ``images``: ``nfe`` and ``there_and_back``, one per tolerance.
+
+    Both are empty for a model without an ODE block.
+    """
+    if not isinstance(model.block, ODEBlock):
+        return {"nfe": [], "there_and_back": []}
+    model.eval()
+    state = model.stem(images)
+    ends = [model.block(state, dopri5(tolerance)) for tolerance in tolerances]
+    return {
+        "nfe": [work.forward.nfe for _, work in ends],
+        "there_and_back": [
+            missed(model.block.field, state, end, tolerance)
+            for (end, _), tolerance in zip(ends, tolerances, strict=True)
+        ],
+    }
+
+
+@torch.no_grad()
+def missed(field: nn.Module, start: Tensor, end: Tensor, tolerance: float) -> float:
+    """How far from ``start`` at time 0 a solve back from ``end`` at time 1 ends, relative to it."""
+    back = solve(field, end, (1.0, 0.0), dopri5(tolerance)).ys[-1]
+    return float((back - start).norm() / start.norm())

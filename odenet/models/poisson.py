@@ -1,0 +1,95 @@
+"""Events along a latent path: an inhomogeneous Poisson process, fitted in one solve.
+
+The path z(t) obeys dz/dt = f(z); events happen at the rate lambda(z(t)) per unit of time. The
+integral of the rate, which the likelihood needs, is one more state of the same ODE (paper,
+Section 5, "Poisson Process likelihoods").
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from odenet.models.fields import Autonomous
+from odenet.ode import Solver, solve
+from odenet.solvers import Adaptive, Work
+
+LATENT, HIDDEN = 2, 20
+
+
+@dataclass(frozen=True)
+class Path:
+    """What one solve returns at its times: latent states, log-rates, and integrals up to there.
+
+    z (times, latent); log_rate (times,), of events per unit of time; integral (times,).
+    """
+
+    z: Tensor
+    log_rate: Tensor
+    integral: Tensor
+    work: Work
+
+
+class WithIntegral(nn.Module):
+    """The field of (z, integral of the rate): that of z, and the rate."""
+
+    def __init__(self, field: nn.Module, log_rate: nn.Module) -> None:
+        super().__init__()
+        self.field, self.log_rate = field, log_rate
+
+    def forward(self, t: float, state: Tensor) -> Tensor:
+        z = state[..., :-1]
+        return torch.cat((self.field(t, z), self.log_rate(z).exp()), -1)
+
+
+class PoissonPath(nn.Module):
+    """A Poisson process whose rate follows a latent path that starts at the parameter ``start``.
+
+    ``field`` is f(t, z), ``log_rate`` maps z (..., latent) to (..., 1), and ``start`` is (latent,).
+    """
+
+    def __init__(
+        self,
+        field: nn.Module,
+        log_rate: nn.Module,
+        start: Tensor,
+        solver: Solver | None = None,
+    ) -> None:
+        super().__init__()
+        self.start = nn.Parameter(start)
+        self.both = WithIntegral(field, log_rate)
+        self.solver = solver or Solver("dopri5", Adaptive(1e-5, 1e-5), "backprop")
+
+    def forward(self, ts: Sequence[float]) -> Path:
+        """The path at ascending times ``ts``, of which the first is where it starts."""
+        begin = torch.cat((self.start, self.start.new_zeros(1)))
+        solution = solve(self.both, begin, ts, self.solver)
+        z, integral = solution.ys[:, :-1], solution.ys[:, -1]
+        return Path(z, self.both.log_rate(z)[:, 0], integral, solution.work)
+
+    def log_likelihood(
+        self, events: Sequence[float], duration: float, *, sequences: int = 1
+    ) -> tuple[Tensor, Path]:
+        """log p of all ``events`` in [0, duration], in nats, and the path at 0, events, duration.
+
+        sum_i log lambda(z(t_i)) - sequences * integral of lambda: the events are those of as many
+        independent ``sequences`` together. Raises ValueError for an event outside (0, duration).
+        """
+        if not all(0 < t < duration for t in events):
+            raise ValueError(f"events must lie inside (0, {duration}), got {sorted(events)}")
+        times = sorted(set(events))
+        path = self((0.0, *times, duration))
+        counts = torch.tensor([events.count(t) for t in times]).to(path.log_rate)
+        log_rates = path.log_rate[1:-1]
+        return (counts * log_rates).sum() - sequences * path.integral[-1], path
+
+
+def poisson_path(latent: int = LATENT) -> PoissonPath:
+    """Networks with one hidden layer of 20 for f and the log-rate, in double precision."""
+    field = Autonomous(_mlp(latent, latent))
+    return PoissonPath(field, _mlp(latent, 1), torch.randn(latent)).double()
+
+
+def _mlp(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, outputs))
