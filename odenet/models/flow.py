@@ -1,0 +1,136 @@
+"""Continuous normalizing flows: a density carried along an ODE.
+
+A *carrier* is a field on states (..., d + 1): a point z and the logarithm of its density, with
+``dz/dt = f(t, z)`` and ``d log p / dt = -tr df/dz`` (Chen et al. 2018, Theorem 1). It may take one
+more coordinate, its *effort*: the integral of ``|f|^2 + |df/dz|^2`` (Finlay et al. 2020).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from odenet.ode import Solver, Times, solve
+from odenet.solvers import Work
+
+
+class ExactTrace(nn.Module):
+    """The carrier of any field on (..., d), its trace by d vector-Jacobian products."""
+
+    def __init__(self, field: nn.Module) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, t: float, state: Tensor) -> Tensor:
+        wanted = torch.is_grad_enabled()
+        z, slope = _differentiable(self.field, t, state)
+        trace = torch.zeros_like(slope[..., 0])
+        for i, axis in enumerate(torch.eye(z.shape[-1]).to(slope)):
+            trace = trace + _pulled(slope, z, axis.expand_as(slope), wanted)[..., i]
+        return _carried(slope, trace, wanted)
+
+
+class EstimatedTrace(nn.Module):
+    """The carrier of any field on (..., d), its trace by one product: Hutchinson's estimate.
+
+    ``noise``, of the points' shape, has independent entries of mean 0 and variance 1. It is the
+    same at all times, so that a solve sees one smooth field; take another for the next solve.
+    """
+
+    def __init__(self, field: nn.Module, noise: Tensor) -> None:
+        super().__init__()
+        self.field = field
+        self.noise = noise
+
+    def forward(self, t: float, state: Tensor) -> Tensor:
+        wanted = torch.is_grad_enabled()
+        z, slope = _differentiable(self.field, t, state)
+        trace = (_pulled(slope, z, self.noise, wanted) * self.noise).sum(-1)
+        return _carried(slope, trace, wanted)
+
+
+def _differentiable(field: nn.Module, t: float, state: Tensor) -> tuple[Tensor, Tensor]:
+    """The points of a state and the field there, as a function of them."""
+    with torch.enable_grad():
+        z = state[..., :-1]
+        z = z if z.requires_grad else z.detach().requires_grad_()
+        return z, field(t, z)
+
+
+def _pulled(y: Tensor, z: Tensor, cotangent: Tensor, wanted: bool) -> Tensor:
+    """The cotangent times the Jacobian; itself differentiable where that is ``wanted``."""
+    if not y.requires_grad:
+        return torch.zeros_like(z)
+    (pulled,) = torch.autograd.grad(
+        y, z, cotangent, retain_graph=True, create_graph=wanted, materialize_grads=True
+    )
+    return pulled
+
+
+def _carried(slope: Tensor, trace: Tensor, wanted: bool) -> Tensor:
+    state = torch.cat((slope, -trace[..., None]), -1)
+    return state if wanted else state.detach()
+
+
+class ContinuousFlow(nn.Module):
+    """A standard normal density at time 0, carried to time 1 and seen there."""
+
+    def __init__(self, carrier: nn.Module, solver: Solver) -> None:
+        super().__init__()
+        self.carrier = carrier
+        self.solver = solver
+
+    def forward(
+        self, z: Tensor, solver: Solver | None = None, *, effort: bool = False
+    ) -> tuple[Tensor, Tensor, Work]:
+        """The points at time 1 of paths that start at z (..., d), their log-density, the cost.
+
+        With ``effort`` the second tensor is (..., 2): log-density and effort of the path.
+        """
+        state = torch.cat((z, log_normal(z)[..., None], *_zeros(z, effort)), -1)
+        solution = solve(self.carrier, state, (0.0, 1.0), solver or self.solver)
+        return *_parted(solution.ys[-1], z.shape[-1], effort), solution.work
+
+    def log_prob(
+        self, x: Tensor, solver: Solver | None = None, *, t: float = 1.0, effort: bool = False
+    ) -> tuple[Tensor, Work]:
+        """The log-density at time ``t`` of points x (..., d), and the cost.
+
+        With ``effort`` it is (..., 2), as for ``forward``.
+        """
+        start, change, work = self.back(x, solver, t=t, effort=effort)
+        base = log_normal(start)
+        if not effort:
+            return base - change, work
+        return torch.stack((base - change[..., 0], -change[..., 1]), -1), work
+
+    def back(
+        self, x: Tensor, solver: Solver | None = None, *, t: float = 1.0, effort: bool = False
+    ) -> tuple[Tensor, Tensor, Work]:
+        """The points at time 0 of paths that are at x (..., d) at time ``t``.
+
+        Then what log-density and effort change on the way back, and the cost.
+        """
+        state = torch.cat((x, *_zeros(x, True), *_zeros(x, effort)), -1)
+        solution = solve(self.carrier, state, (t, 0.0), solver or self.solver)
+        return *_parted(solution.ys[-1], x.shape[-1], effort), solution.work
+
+    @torch.no_grad()
+    def path(self, z: Tensor, ts: Times, solver: Solver | None = None) -> Tensor:
+        """The points (len(ts), ..., d) at times ``ts`` of paths that are at z at the first."""
+        state = torch.cat((z, *_zeros(z, True)), -1)
+        return solve(self.carrier, state, ts, solver or self.solver).ys[..., :-1]
+
+
+def log_normal(z: Tensor) -> Tensor:
+    """The log-density (...) of the standard normal distribution at points (..., d)."""
+    return -0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
+
+
+def _zeros(z: Tensor, wanted: bool) -> Sequence[Tensor]:
+    return [torch.zeros_like(z[..., :1])] if wanted else []
+
+
+def _parted(state: Tensor, dims: int, effort: bool) -> tuple[Tensor, Tensor]:
+    return state[..., :dims], state[..., dims:] if effort else state[..., dims]
