@@ -465,7 +465,7 @@ def test_moving_points_are_rounded_by_less_than_a_pixel():
     page = animation.moving_points({"one": paths}, 4.0, alt="")
     text = re.search(r'"paths":\["(.*?)"', page)[1]
     numbers = np.frombuffer(base64.b64decode(text), "<u2").reshape(paths.shape)
-    places = 4.0 * (2 * numbers / 65_535 - 1)
+    places = 4.0 * (2 * numbers.astype(float) / 65_535 - 1)
     assert np.abs(places - np.clip(paths, -4, 4)).max() < 1e-3
 
 
