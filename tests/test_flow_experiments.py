@@ -120,11 +120,12 @@ def test_pictures_lead_from_noise_to_what_the_flow_has_learned(model, tmp_path):
     flow = flow_data.load(trial, tmp_path)
     x, area = grid(9.0, 90)
     z = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
-    steps = flow_data.pictures(flow, (0.25, 1.0), x, z)
+    steps = flow_data.pictures(flow, 0, (0.25, 1.0), x, z)
     for step in steps:
         assert float(step["density"].sum()) * area == pytest.approx(1, abs=2e-2)
     whole = flow(z[None])[0] if model == "continuous" else flow.inverse(z[None])[-1]
-    assert torch.allclose(steps[-1]["points"], whole, atol=1e-2)
+    assert torch.allclose(steps[-1]["points"], whole[0], atol=1e-2)
+    assert steps[-1]["centre"].tolist() == [0, 0]
 
 
 def test_a_run_alone_is_the_run_among_others():

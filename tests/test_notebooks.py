@@ -72,3 +72,13 @@ def test_no_progress_bar_needs_a_widget(notebook):
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("profiles/*.yml")), ids=lambda p: p.stem)
 def test_profiles_override_only_what_exists(path):
     plan(Profile(path.stem))
+
+
+def test_a_figure_has_a_name_of_its_own_in_the_whole_book():
+    cells = [cell for path in PATHS for cell in nbformat.read(path, as_version=4).cells]
+    found = [figure["name"] for cell in cells if (figure := figure_of(cell))]
+    assert len(found) > 10 and sorted(found) == sorted(set(found))
+
+
+def figure_of(cell):
+    return cell.metadata.get("mystnb", {}).get("figure") or {}

@@ -57,8 +57,8 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     order of ``members``, in nats over the same held-out points: ``nll``, the mean negative
     log-likelihood; ``nll_tight``, in double precision at tolerance 1e-7; ``true``, that under the
     density which the points are drawn from; ``curve_nll``, from fewer points at each step of
-    ``curve``. Of a continuous flow also ``reversal``, for each tolerance. ``seconds`` of the
-    training per flow and step; ``parameters`` of one flow.
+    ``curve``. Of a continuous flow also ``reversal``, for each tolerance. ``seconds`` of
+    processor time per flow and step; ``parameters`` of one flow.
     """
     flow, runs = _flow(trial), len(members(trial))
 
@@ -138,26 +138,32 @@ def reversal(flow: ContinuousFlow, x: Tensor, tolerance: float) -> dict[str, flo
 
 
 @torch.no_grad()
-def pictures(flow: Flow, parts: Sequence[float], x: Tensor, z: Tensor) -> list[dict[str, Tensor]]:
-    """``density`` (runs, n) at points x (n, 2) and ``points`` (runs, m, 2) that began as z (m, 2).
+def pictures(
+    flow: Flow, run: int, parts: Sequence[float], x: Tensor, z: Tensor
+) -> list[dict[str, Tensor]]:
+    """What one of the flows looks like at parts of the way from noise to data.
 
-    One entry for each part of the way from noise to data: of the time, or of the layers, the last
-    of which come first on that way.
+    Of the time, or of the layers, of which the last come first on that way. ``points`` (m, 2) that
+    began as z (m, 2); ``centre`` (2,): their mean, for planar layers may shift them far before the
+    end, or 0 at the end and for a continuous flow; ``density`` (n,) at points x (n, 2) + centre.
     """
     runs = len(next(flow.parameters()))
     x, z = (points.float().expand(runs, -1, -1) for points in (x, z))
+    origin = torch.zeros(2)
     if isinstance(flow, ContinuousFlow):
         solver = at_tolerance(flow, 1e-4)
-        paths = flow.path(z, (0.0, *parts), solver)[1:]
-        densities = [flow.log_prob(x, solver, t=part)[0].exp() for part in parts]
-        return [{"density": p, "points": y} for p, y in zip(densities, paths, strict=True)]
-    layers = flow.w.shape[1]
-    counts = [max(1, round(part * layers)) for part in parts]
+        paths = flow.path(z, (0.0, *parts), solver)[1:, run]
+        densities = [flow.log_prob(x, solver, t=part)[0][run].exp() for part in parts]
+        found = zip(paths, densities, strict=True)
+        return [{"points": y, "centre": origin, "density": p} for y, p in found]
     states = flow.inverse(z)
-    return [
-        {"density": flow.only(slice(-n, None)).log_prob(x).exp(), "points": states[n - 1]}
-        for n in counts
-    ]
+    steps = []
+    for n in (max(1, round(part * len(states))) for part in parts):
+        y = states[n - 1][run]
+        centre = y.mean(0) if n < len(states) else origin
+        density = flow.only(slice(-n, None)).log_prob(x + centre)[run].exp()
+        steps.append({"points": y, "centre": centre, "density": density})
+    return steps
 
 
 def _flow(trial: Trial) -> Flow:

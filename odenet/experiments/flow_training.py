@@ -1,6 +1,7 @@
 """What the trainings of flows share: several runs side by side, each as if it were alone."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,21 @@ def fit(
     def factor(step: int) -> float:
         return 0.505 + 0.495 * math.cos(math.pi * decay * step / max(schedule.steps, 1))
 
+    mark = time.process_time()
+
+    def row() -> Row:
+        nonlocal mark
+        spent = time.process_time() - mark
+        found = {"processor": spent, **evaluate()}
+        mark = time.process_time()
+        return found
+
     generator = torch.Generator().manual_seed(seed)
     history = train(
         Learner(flow, optimizer, LambdaLR(optimizer, factor), generator),
         schedule,
         lambda members, step: loss(generator, step),
-        evaluate=evaluate,
+        evaluate=row,
         checkpoint=folder / "checkpoint.pt",
         title=title,
     )
@@ -128,7 +138,7 @@ def parameters(flow: Flow) -> int:
 def curve(history: Sequence[Row], iterations: int) -> dict[str, list[Any]]:
     """The history by column: ``step`` and what was evaluated there."""
     each = _each(iterations)
-    names = [name for name in history[0] if name != "epoch"]
+    names = [name for name in history[0] if name not in ("epoch", "processor")]
     return {
         "step": [row["epoch"] * each for row in history],
         "nfe_train": [row.get("nfe_forward") for row in history],
@@ -137,8 +147,11 @@ def curve(history: Sequence[Row], iterations: int) -> dict[str, list[Any]]:
 
 
 def seconds(history: Sequence[Row], iterations: int, runs: int) -> float:
-    """Of training per step and run, without the evaluations between; 0 where there was none."""
-    whole = sum(row.get("seconds", 0.0) for row in history)
+    """Processor time of a training per step and run, evaluations left out; 0 without a step.
+
+    It says what a training costs on any machine that is busy with others besides.
+    """
+    whole = sum(row["processor"] for row in history[1:])
     return whole / max(1, (len(history) - 1) * _each(iterations)) / runs
 
 

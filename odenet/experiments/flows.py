@@ -60,8 +60,8 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     Goes on from ``folder``/checkpoint.pt where an earlier call was interrupted. ``flows``, in the
     order of ``members``: ``kl``, the divergence to the target in nats, from ``samples`` points;
     its standard error ``error``; ``kl_tight``, from the same points in double precision at
-    tolerance 1e-7; ``curve_kl``, from fewer points at each step of ``curve``. ``seconds`` of the
-    training per flow and step, ``parameters`` of one flow, ``nfe`` of a solve at ``final``.
+    tolerance 1e-7; ``curve_kl``, from fewer points at each step of ``curve``. ``seconds`` of
+    processor time per flow and step, ``parameters`` of one flow, ``nfe`` of a solve at ``final``.
     """
     flow, weights = _flow(trial), _Weights(trial)
 

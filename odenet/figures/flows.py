@@ -107,7 +107,7 @@ def by_size(
             for place, estimate in zip(places, estimates, strict=True):
                 draw_estimate(ax, place, estimate, upright=True, aside=0.0, look=look)
         ax.set(title=title, xticks=range(len(sizes)), xticklabels=sizes, yscale="log")
-        ax.set_xlabel("units or layers")
+        ax.set(xlabel="units or layers", xlim=(-0.5, len(sizes) - 0.5))
         _decades(ax)
     axes[0, 0].set_ylabel(label)
     ways = next(iter(panels.values()))
@@ -171,7 +171,7 @@ def learning(panels: Mapping[str, Curves], labels: tuple[str, str], *, log: bool
     handles = [
         Line2D([], [], **{**look_of(i), "marker": ""}, label=name) for i, name in enumerate(names)
     ]
-    legend_above(figure, handles, min(3, len(handles)))
+    legend_above(figure, handles, 2 if len(handles) in (2, 4) else 3)
     return figure
 
 
