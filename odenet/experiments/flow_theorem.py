@@ -127,15 +127,15 @@ class CostTrial:
     seed: int = 0
     widths: Sequence[int] = (64, 256, 1024, 4096)
     points: int = 256
-    determinants: Sequence[int] = (64, 128, 256)  # widths of a layer with a determinant
-    repeats: int = 7
+    determinants: Sequence[int] = (128, 256, 512)  # widths of a layer with a determinant
+    repeats: int = 5
 
 
 def run_cost(trial: CostTrial, folder: Path) -> dict[str, Any]:
     """Medians over repeats, in seconds, for all points together.
 
     ``rows``: by width, ``forward`` of the carrier and ``both`` with the backward pass through it.
-    ``determinants``: by width, that of a matrix of this size for each of 64 points.
+    ``determinants``: by width, that of a matrix of this size for each of 16 points.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -164,7 +164,7 @@ def _timed(trial: CostTrial, units: int) -> dict[str, float]:
 
 
 def _determinant(trial: CostTrial, units: int) -> dict[str, float]:
-    matrices = torch.eye(units) + torch.randn(64, units, units) / units
+    matrices = torch.eye(units) + torch.randn(16, units, units) / units
     return {"units": units, "seconds": _median(trial.repeats, lambda: torch.logdet(matrices))}
 
 

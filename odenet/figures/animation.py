@@ -25,6 +25,8 @@ PAGE = Template("""\
 #$name figure { margin: 0; text-align: center; } #$name canvas { width: 300px; height: 300px; }
 #$name .controls { display: flex; gap: .7rem; justify-content: center; align-items: center; }
 #$name [hidden] { display: none; }
+#$name figcaption { color: inherit; font-weight: 400; }
+.cell_output .text_html:has(#$name) { background: none !important; color: inherit !important; }
 @media print { #$name .stage, #$name .controls { display: none !important; }
 #$name .still { display: block !important; } }
 </style>
@@ -61,7 +63,7 @@ function play() {
     bar.value = 1000 * t; draw(t);
     if (t < 1) timer = requestAnimationFrame(tick); else stop();
   };
-  button.textContent = "\\u23f8 stop"; timer = requestAnimationFrame(tick);
+  button.textContent = "\\u25a0 stop"; timer = requestAnimationFrame(tick);
 }
 button.onclick = () => timer ? stop() : play();
 bar.oninput = () => { stop(); draw(bar.value / 1000); };
