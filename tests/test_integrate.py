@@ -17,6 +17,7 @@ from odenet.solvers import (
     SciPyAdams,
     SolveError,
     Stats,
+    integrate,
     sample,
     steps,
 )
@@ -167,3 +168,17 @@ def test_grad_mode_of_the_consumer_is_its_own():
     for step in steps(pendulum, y0, (0.0, 1.0), DOPRI5, Adaptive(), Stats()):
         assert torch.is_grad_enabled()
         assert step.y1.requires_grad
+
+
+def test_outputs_are_the_same_however_many_steps_wait_for_their_dense_output(monkeypatch):
+    y0 = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    ts = tuple(0.1 * i for i in range(31))
+
+    def solved():
+        path = steps(lambda t, y: -t * y, y0, ts, DOPRI5, Adaptive(1e-6, 1e-6), Stats())
+        return sample(path, y0, ts)
+
+    together = solved()
+    for limit in (0, 30):  # each step by itself; two by two
+        monkeypatch.setattr(integrate, "_WAITING", limit)
+        torch.testing.assert_close(solved(), together, rtol=0, atol=1e-14)
