@@ -67,7 +67,7 @@ nbval: $(READY) ## The notebooks at their default size, with their checked outpu
 smoke: $(READY) ## The whole replication at its smallest size, book included
 	$(REPLICATE) run --profile smoke
 	$(REPLICATE) book --profile smoke
-	ODENET_SITE=book/_build/smoke/html $(PY) -m pytest tests/test_book.py -k site
+	ODENET_SITE=book/_build/smoke/html $(PY) -m pytest tests/test_site.py
 
 book: $(READY) ## Render the published evidence (book/chapters)
 	@$(REPLICATE) book --profile paper

@@ -52,6 +52,8 @@ def colab(app, context):
 def state_origin(app, pagename, templatename, context, doctree):
     """Each page carries version, commit and date of its making for machines to read."""
     known = {name: context["clone"][name] for name in ("version", "commit", "date")}
+    if context["clone"]["changed"]:
+        known["commit"] += " with changes"
     tags = (f'<meta name="{name}" content="{value}" />' for name, value in known.items() if value)
     context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
 
