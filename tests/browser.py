@@ -18,7 +18,7 @@ SITE = "http://book.test"
 # What axe-core must not find. It calls a skipped heading level moderate; here it counts.
 SERIOUS = ("serious", "critical")
 ALSO = ("heading-order",)
-# No preloading: axe would fetch style sheets a second time, and look for those imported by others in the wrong folder.
+# No preloading: axe would fetch the style sheets again, and some from the wrong folder.
 AXE = {"resultTypes": ["violations"], "preload": False}
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}  # all that dark mode can change
 
@@ -26,7 +26,9 @@ COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}  # all that dark
 DARKENED = "new Promise(requestAnimationFrame).then(() => document.documentElement.dataset.theme)"
 TYPESET = "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
 UNFOLD = "document.querySelectorAll('details').forEach(part => part.open = true)"
-SETTLE = "document.getAnimations().forEach(change => change.finish())"  # what fades in is pale at first
+SETTLE = (
+    "document.getAnimations().forEach(change => change.finish())"  # what fades in is pale at first
+)
 SIDEWAYS = "document.documentElement.scrollWidth > innerWidth"
 # An address is what a figure without words of its own gets.
 WORDLESS = """[...document.querySelectorAll('article img')].filter(
@@ -38,7 +40,9 @@ WORDLESS = """[...document.querySelectorAll('article img')].filter(
 def chromium() -> Iterator[Browser]:
     """A browser; where there is none, the test is skipped."""
     if not Path(CHROMIUM).is_file():
-        pytest.skip(f"no Chromium at {CHROMIUM} ($CHROMIUM), so the book was not tried in a browser")
+        pytest.skip(
+            f"no Chromium at {CHROMIUM} ($CHROMIUM), so the book was not tried in a browser"
+        )
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -47,7 +51,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def tab(browser: Browser, site: Path, width: int, found: list[str]) -> Iterator[Page]:
-    """A tab that shows the files of `site` and nothing else; what goes wrong is added to `found`."""
+    """A tab that shows the files of `site` only; what goes wrong is added to `found`."""
 
     def answer(route):
         url = urlsplit(route.request.url)
@@ -75,7 +79,7 @@ def visit(page: Page, name: str) -> None:
 def faults(
     browser: Browser, site: Path, names: list[str], width: int, *, dark: bool = True
 ) -> list[str]:
-    """Everything that is wrong with the pages `names` on a screen of this width, light and `dark`."""
+    """What is wrong with the pages `names` on a screen of this width, light and `dark`."""
     found: list[str] = []
     with tab(browser, site, width, found) as page:
         for name in names:

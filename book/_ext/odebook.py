@@ -1,4 +1,4 @@
-"""What Jupyter Book has no setting for: no other host is asked, buttons find the notebooks, pages say where they come from."""
+"""What Jupyter Book has no setting for: offline pages, buttons that find notebooks, an origin."""
 
 import shutil
 from importlib.util import find_spec
@@ -59,7 +59,7 @@ def state_origin(app, pagename, templatename, context, doctree):
 
 
 def drop_list_roles(app, pagename, templatename, context, doctree):
-    """The list of references is announced as paragraphs: docutils gives it roles that are not allowed."""
+    """The list of references is read as paragraphs: docutils gives it roles that do not fit."""
     if "body" in context:
         for role in (' role="doc-biblioentry"', ' role="list"'):
             context["body"] = context["body"].replace(role, "")
