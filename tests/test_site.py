@@ -43,10 +43,9 @@ def test_no_reference_inside_the_site_is_broken(site):
     assert pages.broken(site) == []
 
 
-# All that a phone shows is on a wide screen too, so its colours in the dark are tried there.
-@pytest.mark.parametrize(("width", "dark"), [(DESKTOP, True), (PHONE, False)])
-def test_each_page_is_whole_and_accessible_and_asks_no_other_host(site, chromium, width, dark):
-    found = browser.faults(chromium, site, pages.names(site), width, dark=dark)
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_each_page_is_whole_and_accessible_and_asks_no_other_host(site, chromium, width):
+    found = browser.faults(chromium, site, pages.names(site), width)
     assert not found, "\n".join(found)
 
 
@@ -98,6 +97,7 @@ def test_search_finds_a_chapter(site, chromium):
             "in the dark: color-contrast",
         ),
         ("<h3>Deep</h3>", "heading-order"),
+        ("<script>document.documentElement.dataset.theme = 'light'</script>", "not turn dark"),
     ],
 )
 def test_each_fault_of_a_page_is_found(chromium, tmp_path, content, fault):
