@@ -20,8 +20,6 @@ STANDING = {
     "smoke": "a check that everything runs, not a result",
 }
 
-VERDICTS = "10_verdicts"  # the one notebook that reads what the others left
-
 
 def build(root: Path, profile: str) -> Path:
     """The chapters of `profile` stand rendered at the returned index.html; no older page is left.
@@ -69,7 +67,7 @@ def _stage(book: Path, chapters: list[Path], source: Path) -> None:
     toc = yaml.safe_load((source / "_toc.yml").read_text())
     toc["chapters"] = [page for page in toc["chapters"] if any(source.glob(page["file"] + ".*"))]
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
-    if not (source / f"chapters/{VERDICTS}.ipynb").exists():
+    if not (source / "chapters/10_verdicts.ipynb").exists():
         (source / "_summary.md").write_text("The claims were not judged in this run.\n")
 
 
@@ -97,7 +95,7 @@ def _colab(clone: Repository, stems: list[str]) -> str:
     links = [
         f"[{stem}]({there}/blob/{clone.branch}/notebooks/{stem}.ipynb)"
         for stem in stems
-        if stem != VERDICTS
+        if stem != "10_verdicts"  # reads the records of a clone
     ]
     return (
         "(colab)=\nIn Colab, a notebook opens without the rest of the repository. Insert this as "
