@@ -190,6 +190,12 @@ def test_a_warning_is_an_error_even_without_verdicts(tmp_path):
     assert str(error.value).count("WARNING") == 1
 
 
+def test_a_readme_without_a_place_for_the_verdicts_is_refused(tmp_path):
+    (tmp_path / "README.md").write_text("<!-- verdicts -->\n")
+    with pytest.raises(ValueError, match="no place between"):
+        readme.refresh(tmp_path)
+
+
 def test_the_readme_shows_the_published_evidence():
     for path, content in readme.shown(ROOT).items():
         assert path.read_text() == content, f"{path.name} is behind the evidence: make readme"

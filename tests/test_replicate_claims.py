@@ -247,6 +247,12 @@ def test_tables_show_each_test_and_its_claim(clone):
     assert summary.count("Gaps are small") == 1 and "1 [0.752," in summary
     assert 'title="A gap &lt; 2: supported" aria-label' in summary
     assert '<a href="v.html#why-c2">C2</a></th>' in summary and "plain" not in summary
+    brief = page.brief(rows).splitlines()
+    assert brief[2].startswith(
+        "| C1 Gaps are small | gap 0.1, other about 2 | 1 [0.752, 1.25], n = 3 "
+    )
+    assert brief[3].startswith("| C2 All is &lt;plain&gt; |") and len(brief) == 4
+    assert brief[3].endswith("| – | 2 to 3 | – not run |")
     details = page.details(rows)
     assert '<span id="why-c1"></span>**C1. Gaps are small**' in details
     assert "Two is small." in details

@@ -78,7 +78,7 @@ def brief(verdicts: Sequence[Verdict]) -> str:
         numbers = (text["paper"], text["here"].replace("\u00a0", " "), text["expected"])
         mark = f"{MARKS[first.verdict]} {first.verdict}"
         rows.append((f"{number} {first.claim.title}", *numbers, mark))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(escape(f"| {' | '.join(row)} |", quote=False) for row in rows)
 
 
 def details(verdicts: Sequence[Verdict]) -> str:
