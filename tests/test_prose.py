@@ -107,3 +107,9 @@ def test_a_reason_for_a_number_that_is_gone_is_found():
 def test_the_page_on_the_api_names_every_method():
     named = set(re.findall(r"``(\w+)``", (ROOT / "book/api.md").read_text()))
     assert set(METHODS) <= named
+
+
+def test_every_entry_of_the_bibliography_is_cited():
+    entries = re.findall(r"^@\w+\{(\w+),", (ROOT / "book/references.bib").read_text(), re.MULTILINE)
+    cited = "".join(map(prose, PAGES))
+    assert entries and [key for key in entries if key not in cited] == []
