@@ -89,10 +89,11 @@ def _stage(book: Path, chapters: list[Path], source: Path) -> None:
 def _unjudged(stems: list[str]) -> nbformat.NotebookNode:
     """Stands for the verdicts in a run without them: other pages link to it and show its parts."""
     words = "The claims were not judged in this run."
+    shown = {"verdict_counts": repr(words), "verdict_table": ""}
+    shown |= {f"verdicts_{stem}": f"<p>{words}</p>" for stem in stems}
     cell = nbformat.v4.new_code_cell(metadata={"tags": ["remove-cell"]})
-    for name in ("verdict_counts", "verdict_table", *(f"verdicts_{stem}" for stem in stems)):
+    for name, text in shown.items():
         kind = "text/plain" if name == "verdict_counts" else "text/html"
-        text = repr(words) if kind == "text/plain" else f"<p>{words}</p>"
         glued = {"scrapbook": {"name": name, "mime_prefix": GLUED}}
         output = nbformat.v4.new_output("display_data", {GLUED + kind: text}, metadata=glued)
         cell.outputs.append(output)
