@@ -19,6 +19,7 @@ STANDING = {
     "smoke": "a check that everything runs, not a result",
 }
 
+GLUED = "application/papermill.record/"  # how glue marks what it keeps
 
 PICTURE = ("05_spirals", "fig-spirals")  # the figure that the README shows
 
@@ -75,11 +76,30 @@ def _stage(book: Path, chapters: list[Path], source: Path) -> None:
     (source / "chapters").mkdir()
     for path in chapters:
         shutil.copy(path, source / "chapters")
+    if not (judged := source / "chapters/10_verdicts.ipynb").exists():
+        nbformat.write(_unjudged([path.stem for path in chapters]), judged)
     toc = yaml.safe_load((source / "_toc.yml").read_text())
-    toc["chapters"] = [page for page in toc["chapters"] if any(source.glob(page["file"] + ".*"))]
+    for part in toc["parts"]:
+        found = [page for page in part["chapters"] if any(source.glob(page["file"] + ".*"))]
+        part["chapters"] = found
+    toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
-    if not (source / "chapters/10_verdicts.ipynb").exists():
-        (source / "_summary.md").write_text("The claims were not judged in this run.\n")
+
+
+def _unjudged(stems: list[str]) -> nbformat.NotebookNode:
+    """Stands for the verdicts in a run without them: other pages link to it and show its parts."""
+    words = "The claims were not judged in this run."
+    shown = {"verdict_counts": repr(words), "verdict_table": ""}
+    shown |= {f"verdicts_{stem}": f"<p>{words}</p>" for stem in stems}
+    cell = nbformat.v4.new_code_cell(metadata={"tags": ["remove-cell"]})
+    for name, text in shown.items():
+        kind = "text/plain" if name == "verdict_counts" else "text/html"
+        glued = {"scrapbook": {"name": name, "mime_prefix": GLUED}}
+        output = nbformat.v4.new_output("display_data", {GLUED + kind: text}, metadata=glued)
+        cell.outputs.append(output)
+    page = nbformat.v4.new_markdown_cell(f"# What holds\n\n{words}")
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    return nbformat.v4.new_notebook(cells=[page, cell], metadata={"kernelspec": kernel})
 
 
 def _banner(run: Profile, chapters: list[Path]) -> str:
