@@ -67,10 +67,13 @@ nbval: $(READY) ## The notebooks at their default size, with their checked outpu
 smoke: $(READY) ## The whole replication at its smallest size, book included
 	$(REPLICATE) run --profile smoke
 	$(REPLICATE) book --profile smoke
-	ODENET_SITE=book/_build/smoke/html $(PY) -m pytest tests/test_book.py -k site
+	ODENET_SITE=book/_build/smoke/html $(PY) -m pytest tests/test_site.py
 
 book: $(READY) ## Render the published evidence (book/chapters)
 	@$(REPLICATE) book --profile paper
+
+readme: $(READY) ## Bring table and figure of README.md up to date with the published evidence
+	@$(REPLICATE) readme
 
 bench: $(READY) ## Precision, time, gradient error and memory of a solve, beside torchdiffeq and SciPy
 	@$(PY) benchmarks/precision.py
@@ -97,4 +100,4 @@ clean: ## Delete rendered books and tool caches; keep evidence, results, data an
 usage:
 	@echo 'usage: make notebook NB=03_mnist P="epochs=2 seed=1"' >&2; exit 2
 
-.PHONY: help setup replicate notebook test lint types unit nbval smoke book bench check verdicts cache forget lab clean usage
+.PHONY: help setup replicate notebook test lint types unit nbval smoke book readme bench check verdicts cache forget lab clean usage

@@ -1,22 +1,16 @@
-"""The rendered book: complete, honest about its origin, whole in a browser, and offline."""
+"""The making of the book: complete, honest about its origin, and refused where something is wrong."""
 
-import json
-import os
-import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
-from nbformat import NotebookNode, v4, write
-from playwright.sync_api import sync_playwright
+from nbformat import NotebookNode, v4
+from pages import Page
+from toy_book import ROOT, checkout
 
-from odenet.replicate import book
+from odenet.replicate import book, readme
+from odenet.replicate.repository import repository
 
-ROOT = Path(__file__).parents[1]
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PLOT = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 9L9 0"/></svg>'
 
 
@@ -62,35 +56,37 @@ VERDICTS = executed(
 FAILED = executed(v4.new_code_cell("1 / 0", outputs=[v4.new_output("error", ename="E", evalue="")]))
 
 
-def checkout(root: Path, **chapters) -> Path:
-    """A clone at `root` whose smoke run left these chapters."""
-    ignore = shutil.ignore_patterns("_build", "chapters", "records")
-    shutil.copytree(ROOT / "book", root / "book", ignore=ignore)
-    (root / "notebooks/profiles").mkdir(parents=True)
-    for kind in ("chapters", "records"):
-        (root / "book/_build/smoke" / kind).mkdir(parents=True)
-    for stem, notebook in chapters.items():
-        write(notebook, root / f"book/_build/smoke/chapters/{stem[1:]}.ipynb")
-        record = {"provenance": {"commit": "0123456789", "dirty": True}}
-        (root / f"book/_build/smoke/records/{stem[1:]}.json").write_text(json.dumps(record))
+def git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", root, "-c", "user.name=A", "-c", "user.email=a@b.c", *arguments]
+    return subprocess.check_output(command, text=True).strip()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def elsewhere():
+    """These tests run in no workflow on GitHub, even where they do."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("SERVER_URL", "REPOSITORY", "REF_NAME"):
+            environment.delenv(f"GITHUB_{name}", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    """A clone from GitHub, with one commit."""
+    root = checkout(tmp_path_factory.mktemp("clone"), _03_mnist=MNIST, _10_verdicts=VERDICTS)
+    git(root, "init", "-q", "-b", "main")
+    git(root, "remote", "add", "origin", "git@github.com:someone/odes.git")
+    (root / ".gitignore").write_text("_build/\n__pycache__/\n")
+    git(root, "add", "-A")
+    git(root, "commit", "-q", "-m", "All")
+    with (root / "book/references.md").open("a") as page:  # stands for the page on rerunning
+        page.write("\n```{include} _colab.md\n```\n")
     return root
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    """A small book, built in a clone from GitHub."""
-    root = checkout(tmp_path_factory.mktemp("clone"), _03_mnist=MNIST, _10_verdicts=VERDICTS)
-    subprocess.run(["git", "init", "-q", root], check=True)
-    remote = ["git", "-C", root, "remote", "add", "origin", "git@github.com:someone/odes.git"]
-    subprocess.run(remote, check=True)
-    return book.build(root, "smoke").parent
-
-
-@pytest.fixture(scope="module")
-def site(request) -> Path:
-    """The book named by ODENET_SITE, or else the small one."""
-    given = os.environ.get("ODENET_SITE")
-    return ROOT / given if given else request.getfixturevalue("built")
+def built(clone) -> Path:
+    return book.build(clone, "smoke").parent
 
 
 def test_start_page_names_the_run_and_shows_its_verdicts(built):
@@ -110,17 +106,36 @@ def test_markdown_tables_are_tables(built):
     assert page.count("<table") == 2 and "| ODE-Net" not in page
 
 
-def test_buttons_open_the_source_notebook_in_the_repository(built):
+def test_buttons_lead_to_the_source_notebook_and_to_what_colab_needs(built):
     links = [link for _, link in Page(built / "chapters/03_mnist.html").links]
-    assert (
-        "https://colab.research.google.com/github/someone/odes/blob/main/notebooks/03_mnist.ipynb"
-        in links
-    )
-    assert any(
-        link.startswith("https://mybinder.org/v2/gh/someone/odes/main?urlpath=lab/tree/notebooks/")
-        for link in links
-    )
+    binder = "https://mybinder.org/v2/gh/someone/odes/main?urlpath=lab/tree/notebooks/03_mnist.ipynb"
+    assert binder in links
+    assert "../references.html#colab" in links
     assert not any("book/chapters" in link for link in links if link.startswith("http"))
+    page = (built / "references.html").read_text()
+    colab = "https://colab.research.google.com/github/someone/odes/blob/main/notebooks/"
+    assert f"{colab}03_mnist.ipynb" in page and f"{colab}10_verdicts" not in page
+    assert "git+https://github.com/someone/odes@main" in page
+
+
+def test_each_page_states_version_commit_and_date(built, clone):
+    for name in ("index.html", "chapters/03_mnist.html", "search.html"):
+        page = Page(built / name)
+        commit, date = git(clone, "show", "-s", "--format=%H %cs").split()
+        assert page.metas["commit"] == f"{commit} with changes"
+        assert (page.metas["date"], page.metas["version"]) == (date, "0.1.0")
+        assert ("a", f"https://github.com/someone/odes/commit/{commit}") in page.links
+
+
+def test_what_the_site_was_made_from_can_be_downloaded(built, clone):
+    for file, source in {
+        "records/03_mnist.json": "book/_build/smoke/records/03_mnist.json",
+        "claims.yml": "book/claims.yml",
+        "CITATION.cff": "CITATION.cff",
+        "LICENSE.txt": "LICENSE",
+    }.items():
+        assert (built / file).read_text() == (clone / source).read_text()
+        assert ("a", f"../{file}") in Page(built / "chapters/03_mnist.html").links
 
 
 @pytest.mark.parametrize(
@@ -128,13 +143,32 @@ def test_buttons_open_the_source_notebook_in_the_repository(built):
     [
         ("https://token@github.com/someone/odes.git", "https://github.com/someone/odes"),
         ("https://github.com/someone/odes/", "https://github.com/someone/odes"),
+        ("https://example.org/someone/odes", None),
         ("/home/someone/odes", None),
     ],
 )
 def test_address_is_a_web_page_or_nothing(tmp_path, remote, address):
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", remote], check=True)
-    assert book._address(tmp_path) == address
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "remote", "add", "origin", remote)
+    found = repository(tmp_path)
+    assert (found.address, found.branch, found.commit) == (address, "main", None)
+
+
+def test_a_workflow_knows_its_repository(tmp_path, monkeypatch):
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/fork")
+    monkeypatch.setenv("GITHUB_REF_NAME", "trunk")
+    found = repository(tmp_path)
+    assert (found.address, found.branch) == ("https://github.com/someone/fork", "trunk")
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://git.example.org")
+    assert repository(tmp_path).address is None
+
+
+def test_without_an_address_there_is_no_button(tmp_path):
+    built = book.build(checkout(tmp_path, _03_mnist=MNIST), "smoke").parent
+    links = Page(built / "chapters/03_mnist.html").links
+    there = ("mybinder", "colab", "github.com/someone", "/commit/", "/issues")
+    assert not [link for _, link in links if any(part in link for part in there)]
 
 
 def test_a_run_without_chapters_is_refused(tmp_path):
@@ -154,71 +188,7 @@ def test_a_warning_is_an_error_even_without_verdicts(tmp_path):
     assert str(error.value).count("WARNING") == 1
 
 
-class Page(HTMLParser):
-    """A page's ids, and its references as (tag, address)."""
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.ids: set[str] = set()
-        self.links: list[tuple[str, str]] = []
-        self.feed(path.read_text())
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        self.ids.add(values.get("id"))
-        self.links += [(tag, values[key]) for key in ("href", "src") if values.get(key)]
-
-
-def pages(site: Path) -> list[str]:
-    return sorted(
-        str(p.relative_to(site)) for p in site.rglob("*.html") if "_static" not in p.parts
-    )
-
-
-def test_site_has_no_broken_internal_link(site):
-    parsed = {site / name: Page(site / name) for name in pages(site)}
-    broken = []
-    for path, page in parsed.items():
-        for _, link in page.links:
-            url = urlsplit(link)
-            if url.scheme or url.netloc:
-                continue
-            target = (path.parent / unquote(url.path)).resolve() if url.path else path
-            anchors = parsed[target].ids if target in parsed else {url.fragment}
-            if not target.is_file() or url.fragment and url.fragment not in anchors:
-                broken.append(f"{path.name}: {link}")
-    assert not broken
-
-
-@pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason=f"no Chromium at {CHROMIUM} ($CHROMIUM)")
-@pytest.mark.parametrize(("width", "scheme"), [(1366, "light"), (390, "dark")])
-def test_site_is_whole_in_a_browser_and_asks_no_other_host(site, width, scheme):
-    problems = []
-
-    def answer(route):
-        url = urlsplit(route.request.url)
-        path = site / unquote(url.path).lstrip("/")
-        if url.hostname == "book.test" and path.is_file():
-            return route.fulfill(path=path)
-        problems.append(f"request: {route.request.url}")
-        return route.abort()
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        view = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
-        tab = browser.new_context(**view).new_page()
-        tab.route("**/*", answer)
-        tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-        tab.on("pageerror", lambda error: problems.append(str(error)))
-        for name in pages(site):
-            tab.goto(f"http://book.test/{name}", wait_until="networkidle")
-            if tab.evaluate("document.documentElement.scrollWidth") > width:
-                problems.append(f"{name} scrolls sideways")
-        browser.close()
-    assert not problems
-
-
-def test_the_picture_of_the_readme_is_the_published_figure():
-    kept = ROOT / "book/_static/result.svg"
-    assert str(kept.relative_to(ROOT)) in (ROOT / "README.md").read_text()
-    assert kept.read_text() == book.picture(ROOT / "book/chapters")
+def test_the_readme_shows_the_published_evidence():
+    for path, content in readme.shown(ROOT).items():
+        assert path.read_text() == content, f"{path.name} is behind the evidence: make readme"
+        assert path.name == "README.md" or str(path.relative_to(ROOT)) in (ROOT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""What Jupyter Book has no setting for: no other host is asked, and buttons find the notebooks."""
+"""What Jupyter Book has no setting for: no other host is asked, buttons find the notebooks, pages say where they come from."""
 
 import shutil
 from importlib.util import find_spec
@@ -25,20 +25,50 @@ def remove_thebe(app, config):
     app.registry.css_files[:] = [c for c in app.registry.css_files if c[0] != "sphinx-thebe.css"]
 
 
-def point_to_source(app, pagename, templatename, context, doctree):
-    """Buttons that open a chapter elsewhere open the notebook it was executed from."""
+def mend_buttons(app, pagename, templatename, context, doctree):
+    """Buttons that open a chapter elsewhere open the notebook it was executed from.
+
+    Colab's leads to the page that says what a notebook needs there, if one does.
+    """
 
     def mend(buttons):
         for button in buttons:
             if "url" in button:
                 button["url"] = button["url"].replace("book/chapters/", "notebooks/")
             mend(button.get("buttons", []))
+            if button.get("label") == "launch-buttons":
+                button["buttons"] += colab(app, context)
 
     mend(context.get("header_buttons", []))
 
 
+def colab(app, context):
+    page, place = app.env.domains["std"].anonlabels.get("colab", (None, None))
+    look = {"text": "Colab", "icon": "_static/images/logo_colab.png", "tooltip": "How to, in Colab"}
+    url = page and f"{context['pathto'](page)}#{place}"
+    return [{"type": "link", "url": url, **look}] if page else []
+
+
+def state_origin(app, pagename, templatename, context, doctree):
+    """Each page carries version, commit and date of its making for machines to read."""
+    known = {name: context["clone"][name] for name in ("version", "commit", "date")}
+    if context["clone"]["changed"]:
+        known["commit"] += " with changes"
+    tags = (f'<meta name="{name}" content="{value}" />' for name, value in known.items() if value)
+    context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
+
+
+def drop_list_roles(app, pagename, templatename, context, doctree):
+    """The list of references is announced as paragraphs: docutils gives it roles that are not allowed."""
+    if "body" in context:
+        for role in (' role="doc-biblioentry"', ' role="list"'):
+            context["body"] = context["body"].replace(role, "")
+
+
 def setup(app):
     app.connect("config-inited", remove_thebe, priority=0)
-    app.connect("html-page-context", point_to_source, priority=900)  # the theme adds its own at 501
+    app.connect("html-page-context", mend_buttons, priority=900)  # the theme adds its own at 501
+    app.connect("html-page-context", state_origin)
+    app.connect("html-page-context", drop_list_roles)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

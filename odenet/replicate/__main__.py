@@ -1,16 +1,16 @@
-"""Command line of the replication: run, check, verdicts, book, cache."""
+"""Command line of the replication: run, check, verdicts, book, readme, cache."""
 
 import argparse
 import sys
 import time
 from collections.abc import Sequence
 
-from odenet.replicate import book
+from odenet.replicate import book, readme
 from odenet.replicate.claims.verdicts import columns, judged, sentence
 from odenet.replicate.files import locked, require_writable
 from odenet.replicate.jobs import plan
 from odenet.replicate.parameters import typed
-from odenet.replicate.profiles import OWN, Profile
+from odenet.replicate.profiles import EVIDENCE, OWN, Profile
 from odenet.replicate.progress import LOG, duration, logged
 from odenet.replicate.run import run
 from odenet.replicate.trials import inventory
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("-p", nargs="+", action="extend", metavar="NAME=VALUE", default=[])
             limit = "time allowed for each notebook (default: no limit)"
             sub.add_argument("--limit", type=_seconds, metavar="SECONDS", help=limit)
+    commands.add_parser("readme", help=_readme.__doc__).set_defaults(command=_readme)
     _add_cache(commands.add_parser("cache", help=_cache.__doc__))
     return parser
 
@@ -125,6 +126,13 @@ def _book(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     print(f"Start page: {page}")
+    return 0
+
+
+def _readme(options: argparse.Namespace) -> int:
+    """bring table and figure of README.md up to date with the published evidence"""
+    for path in readme.refresh(Profile(EVIDENCE).root):
+        print(f"Written anew: {path}")
     return 0
 
 

@@ -1,17 +1,18 @@
 """A profile's executed chapters, rendered as a book."""
 
-import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
 import yaml
 
 from odenet.replicate.files import write
-from odenet.replicate.profiles import EVIDENCE, Profile
-from odenet.replicate.record import git, load
+from odenet.replicate.profiles import Profile
+from odenet.replicate.record import load
+from odenet.replicate.repository import Repository, repository
 
 STANDING = {
     "paper": "the published evidence",
@@ -19,26 +20,27 @@ STANDING = {
     "smoke": "a check that everything runs, not a result",
 }
 
+VERDICTS = "10_verdicts"  # the one notebook that reads what the others left
 GLUED = "application/papermill.record/"  # how glue marks what it keeps
-
-PICTURE = ("05_spirals", "fig-spirals")  # the figure that the README shows
 
 
 def build(root: Path, profile: str) -> Path:
     """The chapters of `profile` stand rendered at the returned index.html; no older page is left.
 
-    From the evidence comes the README's picture too, book/_static/result.svg. Raises ValueError
-    where there is no chapter or one holds an error, RuntimeError if Sphinx warns.
+    Raises ValueError where there is no chapter or one holds an error, RuntimeError if Sphinx warns.
     """
     run = Profile(profile, root)
     chapters = sorted(run.chapters.glob("*.ipynb"))
     _require_sound(chapters, profile)
-    if profile == EVIDENCE and (svg := picture(run.chapters)):
-        write(root / "book/_static/result.svg", svg)
     source = run.work / "source"
+    clone, stems = repository(root), [path.stem for path in chapters]
     _stage(root / "book", chapters, source)
-    _configure(source / "_config.yml", _banner(run, chapters), _address(root))
+    if clone.address:
+        write(source / "_colab.md", _colab(clone, stems))
+    records = [path for stem in stems if (path := run.records / f"{stem}.json").is_file()]
+    _configure(source / "_config.yml", _banner(run.name, records), clone, records)
     _render(source)
+    _attach(root, records, source / "_build/html")
     shutil.rmtree(run.html.parent, ignore_errors=True)
     (source / "_build/html").rename(run.html.parent)
     return run.html
@@ -57,17 +59,6 @@ def _holds_error(path: Path) -> bool:
     return any(out.output_type == "error" for cell in cells for out in cell.get("outputs", []))
 
 
-def picture(chapters: Path) -> str | None:
-    """The SVG of the README's figure as its chapter holds it; None without that chapter."""
-    stem, name = PICTURE
-    path = chapters / f"{stem}.ipynb"
-    cells = nbformat.read(path, as_version=4).cells if path.exists() else []
-    for cell in cells:
-        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == name:
-            return cell.outputs[-1].data["image/svg+xml"]
-    return None
-
-
 def _stage(book: Path, chapters: list[Path], source: Path) -> None:
     """`source` holds the book's own pages and exactly these chapters."""
     shutil.rmtree(source, ignore_errors=True)
@@ -76,7 +67,7 @@ def _stage(book: Path, chapters: list[Path], source: Path) -> None:
     (source / "chapters").mkdir()
     for path in chapters:
         shutil.copy(path, source / "chapters")
-    if not (judged := source / "chapters/10_verdicts.ipynb").exists():
+    if not (judged := source / f"chapters/{VERDICTS}.ipynb").exists():
         nbformat.write(_unjudged([path.stem for path in chapters]), judged)
     toc = yaml.safe_load((source / "_toc.yml").read_text())
     for part in toc["parts"]:
@@ -102,12 +93,12 @@ def _unjudged(stems: list[str]) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=[page, cell], metadata={"kernelspec": kernel})
 
 
-def _banner(run: Profile, chapters: list[Path]) -> str:
+def _banner(profile: str, records: list[Path]) -> str:
     """One line that says which run the reader looks at."""
-    records = filter(None, (load(run.records / f"{path.stem}.json") for path in chapters))
-    commits = sorted({_commit(record["provenance"]) for record in records}) or ["unknown"]
-    standing = STANDING.get(run.name, "a rerun with other parameters")
-    return f"Profile <strong>{run.name}</strong>: {standing}. Commit {', '.join(commits)}."
+    found = filter(None, map(load, records))
+    commits = sorted({_commit(record["provenance"]) for record in found}) or ["unknown"]
+    standing = STANDING.get(profile, "a rerun with other parameters")
+    return f"Profile <strong>{profile}</strong>: {standing}. Commit {', '.join(commits)}."
 
 
 def _commit(provenance: dict) -> str:
@@ -115,25 +106,52 @@ def _commit(provenance: dict) -> str:
     return (provenance["commit"] or "unknown")[:8] + changes
 
 
-def _address(root: Path) -> str | None:
-    """The repository's page on GitHub, where the git remote names one."""
-    remote = git(root, "remote", "get-url", "origin") or ""
-    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", remote)
-    return f"https://github.com/{found[1]}" if found else None
+def _colab(clone: Repository, stems: list[str]) -> str:
+    """How to open the notebooks `stems` in Colab, for the page that includes _colab.md.
+
+    There a notebook arrives alone, without the package and without environment.yml, so that a
+    button straight to it would lead to a failing first cell.
+    """
+    name = (clone.address or "").removeprefix("https://github.com/")
+    there = f"https://colab.research.google.com/github/{name}"
+    links = [
+        f"[{stem}]({there}/blob/{clone.branch}/notebooks/{stem}.ipynb)"
+        for stem in stems
+        if stem != VERDICTS
+    ]
+    return (
+        "(colab)=\nIn Colab, a notebook opens without the rest of the repository. Insert this as its "
+        "first cell and run it; what else Colab has installed keeps Colab's versions.\n\n"
+        f'```python\n%pip install -q "odenet[replicate] @ git+{clone.address}@{clone.branch}"\n'
+        f"```\n\nOpen there: {', '.join(links)}.\n"
+    )
 
 
-def _configure(path: Path, banner: str, address: str | None) -> None:
+def _configure(path: Path, banner: str, clone: Repository, records: list[Path]) -> None:
     config = yaml.safe_load(path.read_text())
     config["html"]["announcement"] = banner
-    if address:
+    files = [f"records/{path.name}" for path in records]
+    config["sphinx"]["config"]["html_context"] |= {"clone": asdict(clone), "records": files}
+    if clone.address:
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}
-        config["repository"] = {"url": address, "path_to_book": "book", "branch": "main"}
+        place = {"url": clone.address, "path_to_book": "book", "branch": clone.branch}
+        config["repository"] = place
+        # Binder takes the whole repository and its environment.yml; for Colab see _colab.
         config["launch_buttons"] = {
             "notebook_interface": "jupyterlab",
             "binderhub_url": "https://mybinder.org",
-            "colab_url": "https://colab.research.google.com",
         }
     path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def _attach(root: Path, records: list[Path], site: Path) -> None:
+    """`site` holds, beside its pages, the numbers and claims that they show, citation and licence."""
+    for path in (root / "book/claims.yml", root / "CITATION.cff"):
+        shutil.copy(path, site)
+    shutil.copy(root / "LICENSE", site / "LICENSE.txt")  # so that a browser shows it
+    (site / "records").mkdir()
+    for path in records:
+        shutil.copy(path, site / "records")
 
 
 def _render(source: Path) -> None:

@@ -106,6 +106,19 @@ def summary(verdicts: Sequence[Verdict], page: str = "chapters/10_verdicts.html"
     return _html(heads, "".join(parts))
 
 
+def brief(verdicts: Sequence[Verdict]) -> str:
+    """What the first test of each claim says, a row each, as a table in Markdown."""
+    heads = ("claim of the paper", "printed there", "measured here", "holds if", "verdict")
+    rows = [heads, (":--",) * len(heads)]
+    for number, group in groupby(verdicts, lambda row: row.claim.number):
+        first = next(group)
+        text = columns(first)
+        numbers = (text["paper"], text["here"].replace("\u00a0", " "), text["expected"])
+        mark = f"{MARKS[first.verdict]} {first.verdict}"
+        rows.append((f"{number} {first.claim.title}", *numbers, mark))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def details(verdicts: Sequence[Verdict]) -> str:
     """The reason for each interval and what is known of each claim, as Markdown."""
     parts = []
