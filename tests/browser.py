@@ -18,7 +18,8 @@ SITE = "http://book.test"
 # What axe-core must not find. It calls a skipped heading level moderate; here it counts.
 SERIOUS = ("serious", "critical")
 ALSO = ("heading-order",)
-# No preloading: axe would fetch style sheets a second time, and look for those imported by others in the wrong folder.
+# No preloading: axe would fetch style sheets a second time, and look for those that others import
+# in the wrong folder.
 AXE = {"resultTypes": ["violations"], "preload": False}
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}  # all that dark mode can change
 
@@ -35,7 +36,7 @@ WORDLESS = """[...document.querySelectorAll('article img')].filter(
 def chromium() -> Iterator[Browser]:
     """A browser; where there is none, the test is skipped."""
     if not Path(CHROMIUM).is_file():
-        pytest.skip(f"no Chromium at {CHROMIUM} ($CHROMIUM), so the book was not tried in a browser")
+        pytest.skip(f"no Chromium at {CHROMIUM} ($CHROMIUM): the book was not tried in a browser")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -44,7 +45,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def tab(browser: Browser, site: Path, width: int, found: list[str]) -> Iterator[Page]:
-    """A tab that shows the files of `site` and nothing else; what goes wrong is added to `found`."""
+    """A tab that shows the files of `site` alone; what goes wrong is added to `found`."""
 
     def answer(route):
         url = urlsplit(route.request.url)

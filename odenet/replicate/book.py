@@ -120,8 +120,8 @@ def _colab(clone: Repository, stems: list[str]) -> str:
         if stem != VERDICTS
     ]
     return (
-        "(colab)=\nIn Colab, a notebook opens without the rest of the repository. Insert this as its "
-        "first cell and run it; what else Colab has installed keeps Colab's versions.\n\n"
+        "(colab)=\nIn Colab, a notebook opens without the rest of the repository. Insert this as "
+        "its first cell and run it; what else Colab has installed keeps Colab's versions.\n\n"
         f'```python\n%pip install -q "odenet[replicate] @ git+{clone.address}@{clone.branch}"\n'
         f"```\n\nOpen there: {', '.join(links)}.\n"
     )
@@ -145,7 +145,7 @@ def _configure(path: Path, banner: str, clone: Repository, records: list[Path]) 
 
 
 def _attach(root: Path, records: list[Path], site: Path) -> None:
-    """`site` holds, beside its pages, the numbers and claims that they show, citation and licence."""
+    """`site` holds, beside its pages, the numbers and claims that they show, and the citation."""
     for path in (root / "book/claims.yml", root / "CITATION.cff"):
         shutil.copy(path, site)
     shutil.copy(root / "LICENSE", site / "LICENSE.txt")  # so that a browser shows it

@@ -1,4 +1,4 @@
-"""What a clone says of itself: where it is published, and at which commit of which version it stands."""
+"""What a clone says of itself: where it is published, its version and its commit."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def _workflow() -> str | None:
 
 
 def _page(remote: str | None) -> str | None:
-    """The web page of a git remote; only of github.com, for buttons elsewhere would lead nowhere."""
+    """The web page of a git remote; only of github.com: buttons elsewhere would lead nowhere."""
     found = re.search(r"\bgithub\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", remote or "")
     return f"https://github.com/{found[1]}" if found else None
 
