@@ -15,7 +15,8 @@ from odenet.replicate import book
 ROOT = Path(__file__).parents[1]
 DESKTOP, PHONE, PAPER = 1366, 390, 673  # CSS pixels; the last is A4 within its margins
 UNPRINTED = """.bd-header-announcement, .bd-header-article, .bd-sidebar-primary,
-    .bd-sidebar-secondary, .prev-next-footer, .headerlink, .copybtn, .tag_hide-input details, .moving-points .controls"""
+    .bd-sidebar-secondary, .prev-next-footer, .headerlink, .copybtn,
+    .tag_hide-input details, .moving-points .controls"""
 HEAD = '<!doctype html><html lang="en"><title>A page</title><main><h1>A page</h1>'
 
 

@@ -1,4 +1,7 @@
-"""What Jupyter Book has no setting for: no other host is asked, buttons find the notebooks, pages say where they come from."""
+"""What Jupyter Book has no setting for.
+
+No other host is asked, buttons find the notebooks, and pages say where they come from.
+"""
 
 import shutil
 from importlib.util import find_spec
@@ -59,7 +62,7 @@ def state_origin(app, pagename, templatename, context, doctree):
 
 
 def drop_list_roles(app, pagename, templatename, context, doctree):
-    """The list of references is announced as paragraphs: docutils gives it roles that are not allowed."""
+    """The references are announced as paragraphs: docutils gives them roles not allowed there."""
     if "body" in context:
         for role in (' role="doc-biblioentry"', ' role="list"'):
             context["body"] = context["body"].replace(role, "")
