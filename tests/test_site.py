@@ -43,9 +43,10 @@ def test_no_reference_inside_the_site_is_broken(site):
     assert pages.broken(site) == []
 
 
-@pytest.mark.parametrize("width", [DESKTOP, PHONE])
-def test_each_page_is_whole_and_accessible_and_asks_no_other_host(site, chromium, width):
-    assert browser.faults(chromium, site, pages.names(site), width) == []
+# All that a phone shows is on a wide screen too, so its colours in the dark are tried there.
+@pytest.mark.parametrize(("width", "dark"), [(DESKTOP, True), (PHONE, False)])
+def test_each_page_is_whole_and_accessible_and_asks_no_other_host(site, chromium, width, dark):
+    assert browser.faults(chromium, site, pages.names(site), width, dark=dark) == []
 
 
 def test_on_paper_there_is_nothing_to_press_and_nothing_is_cut(site, chromium):
@@ -82,7 +83,7 @@ def test_search_finds_a_chapter(site, chromium):
         ("<script>console.error('oops')</script>", "oops"),
         ("<script>throw Error('thrown')</script>", "thrown"),
         ("<p style='width: 500px'>Wide</p>", "scrolls sideways"),
-        ("<details><summary>More</summary><p style='width: 500px'>", "unfolded: scrolls sideways"),
+        ("<details><summary>More</summary><p style='width: 500px'>Wide", "unfolded: scrolls sideways"),
         ("<article><img src='data:,' alt=''></article>", "no words"),
         ("<article><img src='data:,x/7f.svg' alt='../x/7f.svg'></article>", "no words"),
         ("<p style='color: #999; background: #fff'>Pale</p>", "html: color-contrast"),
