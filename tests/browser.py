@@ -27,6 +27,7 @@ COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}  # all that dark
 DARKENED = "new Promise(requestAnimationFrame).then(() => document.documentElement.dataset.theme)"
 TYPESET = "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
 UNFOLD = "document.querySelectorAll('details').forEach(part => part.open = true)"
+SETTLE = "document.getAnimations().forEach(change => change.finish())"  # what fades in is pale at first
 SIDEWAYS = "document.documentElement.scrollWidth > innerWidth"
 # An address is what a figure without words of its own gets.
 WORDLESS = """[...document.querySelectorAll('article img')].filter(
@@ -85,6 +86,7 @@ def faults(
                 if page.evaluate(SIDEWAYS):
                     found.append(f"{name}{state}: scrolls sideways")
                 page.evaluate(UNFOLD)
+            page.evaluate(SETTLE)
             found += [f"{name}: no words for {image}" for image in page.evaluate(WORDLESS)]
             found += _violations(page, name, AXE)
             if dark:
@@ -95,6 +97,7 @@ def faults(
 def _in_the_dark(page: Page, name: str) -> list[str]:
     page.emulate_media(color_scheme="dark")
     lit = page.evaluate(DARKENED) not in ("dark", None)
+    page.evaluate(SETTLE)
     found = _violations(page, f"{name} in the dark", AXE | COLOURS)
     return [f"{name}: does not turn dark"] * lit + found
 
