@@ -27,7 +27,9 @@ COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}  # all that dark
 DARKENED = "new Promise(requestAnimationFrame).then(() => document.documentElement.dataset.theme)"
 TYPESET = "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
 UNFOLD = "document.querySelectorAll('details').forEach(part => part.open = true)"
-SETTLE = "document.getAnimations().forEach(change => change.finish())"  # what fades in is pale at first
+SETTLE = (
+    "document.getAnimations().forEach(change => change.finish())"  # what fades in is pale at first
+)
 SIDEWAYS = "document.documentElement.scrollWidth > innerWidth"
 # An address is what a figure without words of its own gets.
 WORDLESS = """[...document.querySelectorAll('article img')].filter(
@@ -76,7 +78,7 @@ def visit(page: Page, name: str) -> None:
 def faults(
     browser: Browser, site: Path, names: list[str], width: int, *, dark: bool = True
 ) -> list[str]:
-    """Everything that is wrong with the pages `names` on a screen of this width, light and `dark`."""
+    """What is wrong with the pages `names` on a screen of this width, light and `dark`."""
     found: list[str] = []
     with tab(browser, site, width, found) as page:
         for name in names:

@@ -83,7 +83,7 @@ def test_search_finds_a_chapter(site, chromium):
         ("<script>console.error('oops')</script>", "oops"),
         ("<script>throw Error('thrown')</script>", "thrown"),
         ("<p style='width: 500px'>Wide</p>", "scrolls sideways"),
-        ("<details><summary>More</summary><p style='width: 500px'>Wide", "unfolded: scrolls sideways"),
+        ("<details><summary>+</summary><p style='width: 500px'>Wide", "unfolded: scrolls sideways"),
         ("<article><img src='data:,' alt=''></article>", "no words"),
         ("<article><img src='data:,x/7f.svg' alt='../x/7f.svg'></article>", "no words"),
         ("<p style='color: #999; background: #fff'>Pale</p>", "html: color-contrast"),
