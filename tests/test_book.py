@@ -79,8 +79,8 @@ def clone(tmp_path_factory) -> Path:
     (root / ".gitignore").write_text("_build/\n__pycache__/\n")
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "All")
-    with (root / "book/references.md").open("a") as page:  # stands for the page on rerunning
-        page.write("\n```{include} _colab.md\n```\n")
+    with (root / "book/references.md").open("a") as page:
+        page.write("\nA change that is not committed.\n")
     return root
 
 
@@ -112,9 +112,9 @@ def test_buttons_lead_to_the_source_notebook_and_to_what_colab_needs(built):
         "https://mybinder.org/v2/gh/someone/odes/main?urlpath=lab/tree/notebooks/03_mnist.ipynb"
     )
     assert binder in links
-    assert "../references.html#colab" in links
+    assert "../rerun.html#colab" in links
     assert not any("book/chapters" in link for link in links if link.startswith("http"))
-    page = (built / "references.html").read_text()
+    page = (built / "rerun.html").read_text()
     colab = "https://colab.research.google.com/github/someone/odes/blob/main/notebooks/"
     assert f"{colab}03_mnist.ipynb" in page and f"{colab}10_verdicts" not in page
     assert "git+https://github.com/someone/odes@main" in page
