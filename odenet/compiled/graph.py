@@ -91,7 +91,15 @@ def _inductor(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[.
     _here.compiled = True
     on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, torch.Tensor))
     # The loop itself in C++: in Python it would cost more than the steps of a small field.
-    return compile_fx(module, inputs, config_patches={"cpp_wrapper": on_cpu})
+    return compile_fx(
+        module,
+        inputs,
+        config_patches={
+            "cpp_wrapper": on_cpu,
+            "scalar_asserts": False,
+            **eval(__import__("os").environ.get("X", "{}")),
+        },
+    )
 
 
 def _reason(error: BaseException) -> str:
@@ -103,7 +111,9 @@ def _reason(error: BaseException) -> str:
             f"shapes and the field's attributes constant, {eager}"
         )
     causes = [error, getattr(error, "inner_exception", None), error.__cause__]
-    if any(isinstance(x, InvalidCxxCompiler | CppCompileError | CppWrapperCodegenError) for x in causes):
+    if any(
+        isinstance(x, InvalidCxxCompiler | CppCompileError | CppWrapperCodegenError) for x in causes
+    ):
         return f"the C++ compiler is missing or fails. Install one, such as g++, {eager}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = next((x for x in lines if not x.startswith(("This higher order", "from user"))), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -26,22 +26,37 @@ class State(NamedTuple):
     read: Tensor  # how many outputs lie behind
     accepted: Tensor
     rejected: Tensor
+    spent: Tensor  # attempts that count against the limit
     failed: Tensor
+    drift: Tensor
 
     @classmethod
     def at(cls, t: Tensor, dt: Tensor, y: Tensor, k: Tensor) -> State:
         """A solve that begins."""
-        zeros = (torch.zeros_like(t, dtype=torch.int64) for _ in range(5))
-        return cls(t.clone(), dt, torch.ones_like(t), y.clone(), k, *zeros)
+        zeros = (torch.zeros_like(t, dtype=torch.int64) for _ in range(6))
+        return cls(t.clone(), dt, torch.ones_like(t), y.clone(), k, *zeros, torch.zeros_like(t))
+
+    def report(self) -> Tensor:
+        """The numbers of ``Report``."""
+        told = (self.t, self.dt, self.place, self.read, self.accepted, self.rejected)
+        return torch.stack([x.double() for x in (*told, self.spent, self.failed, self.drift)])
 
 
 class Ends(NamedTuple):
-    """Where a solve must stop, and when it must give up."""
+    """Where a solve must stop, and when it must give up; tensors of stops are padded."""
 
     stops: Tensor
-    count: Tensor  # of the stops; behind them the tensor is padded
-    smallest: Tensor
+    smallest: Tensor  # the length that a step to each stop must exceed
+    count: Tensor  # of the stops
     max_steps: Tensor
+
+
+class Turn(Protocol):
+    """What happens to the state at a stop, beside the control's beginning anew."""
+
+    def __call__(self, y: Tensor, stop: Tensor, read: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Whether anything does at this stop, after ``read`` others; then the state and drift."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,8 @@ class Record(NamedTuple):
 class March:
     """Steps of ``tableau`` through ``field``; of fixed length where there is no ``control``.
 
-    Outputs are written to ``out`` as ``reading`` says, accepted steps to ``record``.
+    Outputs are written to ``out`` as ``reading`` says, accepted steps to ``record``; ``turn`` is
+    what happens at stops.
     """
 
     tableau: Tableau
@@ -124,81 +140,96 @@ class March:
     reading: Reading | None = None
     out: Tensor | None = None
     record: Record | None = None
+    turn: Turn | None = None
 
-    def searched(self, t: Tensor, y: Tensor, k: Tensor, end: Tensor) -> Tensor:
+    def searched(self, t: Tensor, y: Tensor, k: Tensor) -> Tensor:
         """The signed length of the first attempt, where it is not given."""
         assert self.control is not None
-        order, norm = self.tableau.order, self.control.norm
-        length = self.control.first_length(norm, self.field, t, y, k, end - t, order)  # type: ignore[arg-type]
-        return signed(length, end - t)
+        order, norm, span = self.tableau.order, self.control.norm, self.ends.stops[0] - t
+        length = self.control.first_length(norm, self.field, t, y, k, span, order)  # type: ignore[arg-type]
+        return signed(length, span)
 
     def run(self, start: State) -> State:
         """Go on to the last stop, to a failure, to the last attempt, or until ``record`` is full."""
 
         def goes_on(*carried: Tensor) -> Tensor:
             s = State(*carried)
-            more = (s.place < self.ends.count) & (s.failed == 0)
-            more = more & (s.accepted + s.rejected < self.ends.max_steps)
+            more = (s.place < self.ends.count) & (s.failed == 0) & (s.spent < self.ends.max_steps)
             if self.record is None:
                 return more
             return more & (s.accepted - start.accepted < len(self.record.times))
 
         def step(*carried: Tensor) -> tuple[Tensor, ...]:
             s = State(*carried)
-            stop = self.ends.stops.index_select(0, s.place.view(1)).view(())
+            stop, smallest = (x.index_select(0, s.place.view(1)).view(()) for x in self.ends[:2])
             t1 = land(s.t, s.dt, stop)
             made = attempt(self.tableau, self.field, s.t, t1, s.y, s.k)
-            after = self._judged(s, stop, t1, made)
-            rows = self._read(s, t1, made, after.accepted > s.accepted)
+            after = self._judged(s, stop, smallest, t1, made)
             if self.record is not None:
                 # An attempt that is refused is written over by the next one.
                 place, times = s.accepted - start.accepted, torch.stack((s.t, t1))
+                rows = torch.stack((s.read, after.read - s.read))
                 self.record.write(place, times, rows, s.y, s.k)
-            return tuple(after._replace(read=rows.sum()))
+            return tuple(after)
 
         return State(*torch.while_loop(goes_on, step, tuple(start)))
 
-    def _judged(self, s: State, stop: Tensor, t1: Tensor, made: Attempt) -> State:
+    def _judged(self, s: State, stop: Tensor, smallest: Tensor, t1: Tensor, made: Attempt) -> State:
         """What follows the attempt; a solve that fails stays where it is."""
         h = t1 - s.t
         accepted, length, error = judge(self.control, self.tableau.order, made, h, s.before)
         there = accepted & (t1 == stop)
-        failed = ~accepted & ~((self.ends.smallest < length) & (length < abs(h)))
+        failed = ~accepted & ~((smallest < length) & (length < abs(h)))
         planned = signed(length, h)
         # A step cut short at a stop says nothing against the length planned before.
         dt = choose(there, longest(s.dt, planned), planned)
         place = s.place + there
-        return State(
+        after = s._replace(
             t=torch.where(accepted, t1, s.t),
             dt=torch.where(failed, s.dt, dt),
             before=torch.where(accepted, error, s.before),
             y=torch.where(accepted, made.y1, s.y),
-            k=self._next_slope(s, made, t1, accepted, place < self.ends.count),
             place=place,
-            read=s.read,
+            read=self._read(s, t1, made, accepted),
             accepted=s.accepted + accepted,
             rejected=s.rejected + ~accepted,
+            spent=s.spent + 1,
             failed=s.failed + failed,
+            drift=s.drift.clone(),
         )
+        evaluated = accepted & (place < self.ends.count)
+        if self.turn is not None:
+            turned, y, drift = self.turn(after.y, stop, s.read)
+            turned = turned & there
+            after = after._replace(
+                y=torch.where(turned, y, after.y),
+                before=torch.where(turned, 1.0, after.before),
+                read=s.read + turned,
+                spent=torch.where(turned, 0, after.spent),
+                drift=torch.where(turned & (drift > s.drift), drift, s.drift),
+            )
+            evaluated = evaluated & turned if self.tableau.fsal else evaluated
+        return after._replace(k=self._next_slope(s, after, made, accepted, evaluated))
 
     def _next_slope(
-        self, s: State, made: Attempt, t1: Tensor, accepted: Tensor, more: Tensor
+        self, s: State, after: State, made: Attempt, accepted: Tensor, evaluated: Tensor
     ) -> Tensor:
         """The slope that the next attempt starts with; not evaluated where none follows."""
-        if self.tableau.fsal:
-            return torch.where(accepted, made.last, s.k)
-        evaluate = accepted & more
-        return torch.cond(evaluate, lambda: self.field(t1, made.y1), lambda: s.k.clone(), ())
+        known = torch.where(accepted, made.last, s.k) if self.tableau.fsal else s.k.clone()
+        if self.tableau.fsal and self.turn is None:
+            return known
+        return torch.cond(
+            evaluated, lambda: self.field(after.t, after.y), lambda: known.clone(), ()
+        )
 
     def _read(self, s: State, t1: Tensor, made: Attempt, accepted: Tensor) -> Tensor:
-        """The first output in the step and how many there are; they are written if it is so."""
+        """How many outputs lie behind the attempt; those in it are written, if it is accepted."""
         if self.reading is None or self.out is None:
-            return torch.stack((s.read, torch.zeros_like(s.read)))
-        passed = torch.where(accepted, self.reading.passed(s.t, t1), s.read)
-        count = passed - s.read
-        first, n = self.reading.rows(s.read, count)
+            return s.read.clone()
+        read = torch.where(accepted, self.reading.passed(s.t, t1), s.read)
+        first, n = self.reading.rows(s.read, read - s.read)
         weights = self.reading.weights(s.t, t1, first, n)
         basis = torch.stack(self.reading.basis(s.y, made.slopes, made.y1)).flatten(1)
         values = (weights.to(basis) @ basis).view(-1, *s.y.shape)
         self.out.narrow(0, first + 1, n).copy_(values)  # its row 0 is the start
-        return torch.stack((s.read, count))
+        return read

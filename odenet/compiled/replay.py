@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from odenet.compiled.forward import Path, Problem
+from odenet.compiled.forward import Recorded, Times
 from odenet.compiled.graph import graph
 from odenet.compiled.loop import Reading, Record
 from odenet.compiled.pieces import attempt, field_of
+from odenet.compiled.problem import Problem
 from odenet.solvers import Stats, Tableau
 
 
@@ -26,28 +27,26 @@ class Carried(NamedTuple):
 
 
 def pull_back(
-    problem: Problem, path: Path, y0: Tensor, cotangent: Tensor, stats: Stats
+    problem: Problem, steps: Recorded, y0: Tensor, cotangent: Tensor, stats: Stats
 ) -> list[Tensor]:
     """The gradients of ``y0`` and the parameters."""
     y, params, tableau = y0.detach().contiguous(), problem.params, problem.tableau
-    run = replay_graph(tableau, problem.names)
+    what, run = problem.what("checkpoint gradient", y), replay_graph(tableau, problem.names)
     start = torch.tensor(problem.ts[0], dtype=torch.float64, device=y.device)
-    zeros = Carried(torch.zeros_like(y), torch.zeros_like(y), tuple(map(torch.zeros_like, params)))
-    given = cotangent.flatten(1) if y.dim() else cotangent[:, None]
-    if path.reading is None:
-        carried = zeros._replace(y=cotangent[1].contiguous())
+    zeros = torch.zeros_like(y)
+    carried = Carried(zeros, zeros.clone(), tuple(torch.zeros_like(p) for p in params))
+    if steps.reading is None:
+        carried, given = carried._replace(y=cotangent[1].contiguous()), None
     else:
-        carried = zeros
-        given = F.pad(given, (0, 0, 0, len(path.reading[0]) + 1 - len(given))).contiguous()
-    for record, n in reversed(list(zip(path.records, path.counts, strict=True))):
-        count = torch.tensor(n, device=y.device)
-        first = (start, y) if record is path.records[0] and tableau.fsal else None
-        carried = Carried(*run(
-            problem.what("backward", y),
-            problem.f, params, record, count, path.reading, given, carried, first,
-        ))  # fmt: skip
-        stats.accepted += n
-        stats.nfe += n * (tableau.stages - tableau.fsal) + (first is not None)
+        rows = len(steps.reading[0]) + 1 - len(cotangent)
+        given = F.pad(cotangent.reshape(len(cotangent), -1), (0, 0, 0, rows)).contiguous()
+    for i in reversed(range(len(steps.counts))):
+        count = torch.tensor(steps.counts[i], device=y.device)
+        first = (start, y) if i == 0 and tableau.fsal else None
+        arguments = (steps.records[i], count, steps.reading, given, carried, first)
+        carried = Carried(*run(what, problem.f, params, *arguments))
+        stats.accepted += steps.counts[i]
+        stats.nfe += steps.counts[i] * (tableau.stages - tableau.fsal) + (first is not None)
     return [carried.y + cotangent[0], *carried.params]
 
 
@@ -59,13 +58,14 @@ def replay_graph(tableau: Tableau, names: tuple[str, ...]) -> Callable[..., Any]
         params: tuple[Tensor, ...],
         record: Record,
         count: Tensor,
-        reading: tuple[Tensor, Tensor | None] | None,
-        given: Tensor,
+        reading: Times | None,
+        given: Tensor | None,
         after: Carried,
         first: tuple[Tensor, Tensor] | None,
     ) -> Carried:
         read = None if reading is None else Reading(*reading)
-        replay = _Replay(tableau, f, names, params, Record(*record), read, given[1:])
+        cotangents = None if given is None else given[1:]
+        replay = _Replay(tableau, f, names, params, Record(*record), read, cotangents)
         carried = replay.steps(count, Carried(*after))
         return carried if first is None else replay.start(*first, carried)
 
@@ -80,7 +80,7 @@ class _Replay:
     params: tuple[Tensor, ...]
     record: Record
     reading: Reading | None
-    given: Tensor  # the cotangents of the outputs
+    given: Tensor | None  # the cotangents of the outputs
 
     def steps(self, count: Tensor, after: Carried) -> Carried:
         """Back through the first ``count`` steps of the record."""
@@ -116,7 +116,7 @@ class _Replay:
 
     def _of_basis(self, i: Tensor, t: Tensor, t1: Tensor, like: Tensor) -> list[Tensor]:
         """The cotangents of what the outputs in the step are read from."""
-        if self.reading is None:
+        if self.reading is None or self.given is None:
             return []
         first, count = (x.clone() for x in self.record.rows.index_select(0, i)[0].unbind())
         start, n = self.reading.rows(first, count)
