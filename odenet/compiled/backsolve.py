@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odenet.compiled.graph import graph
+from odenet.compiled.graph import Graph, graph
 from odenet.compiled.loop import March, State
 from odenet.compiled.pieces import Law, Traced, field_of
-from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, law_of, padded, warm
+from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, complete, law_of, padded
 from odenet.gradients import Adjoint
 from odenet.solvers import Adaptive, FixedSteps, RungeKutta, Tableau, Work
 from odenet.solvers.integrate import _stops
@@ -25,7 +25,8 @@ def solve_backward(
 ) -> list[Tensor]:
     """The gradients of ``y0`` and the parameters. Raises ``SolveError`` and ``CannotCompile``."""
     like = ys[0]
-    sizes = torch.linalg.vector_norm(cotangent.flatten(1).double(), dim=1)
+    rows = cotangent.reshape(len(cotangent), -1)
+    sizes = torch.linalg.vector_norm(rows, dim=1).double()
     size = float(sizes.max()) / math.sqrt(max(like.numel(), 1))
     if size == 0 or not math.isfinite(size):
         return [torch.full_like(x, size) for x in (like, *problem.params)]
@@ -35,15 +36,15 @@ def solve_backward(
     assert isinstance(method, RungeKutta)
     tableau = method.tableau
     part = 2 * like.numel() if rule.seminorm and isinstance(plan.control, Adaptive) else None
-    run = backward_graph(tableau, law_of(plan.control, part), problem.names)
-    what, given = problem.what("adjoint solve", like), plan.given(like.device)
-    turns = (
+    made = backward_graph(tableau, law_of(plan.control, part), problem.names)
+    outputs = (
         padded(problem.ts, 1.0, like.device),
         _padded(ys),
         _padded(cotangent / size),
         torch.tensor(len(problem.ts) - 1, device=like.device),
     )
-    state, told = run(what, problem.f, problem.params, turns, given, plan.searched)
+    given = plan.given(like.device)
+    state, told = problem.run("adjoint gradient", made, like, outputs, given, plan.searched)
     report = Report(*told.tolist())
     report.count(work.backward, plan, tableau, int(min(report.read, len(problem.ts) - 2)))
     field = augmented(problem.f, problem.names, problem.params, like)
@@ -53,11 +54,9 @@ def solve_backward(
     return [x * size for x in (a, *gradients)]
 
 
-def backward_graph(
-    tableau: Tableau, law: Law | None, names: tuple[str, ...]
-) -> Callable[..., tuple[State, Tensor]]:
+def backward_graph(tableau: Tableau, law: Law | None, names: tuple[str, ...]) -> Graph:
     """The graph of a backward solve."""
-    warm(tableau)
+    complete(tableau)
 
     def run(
         f: Any,
@@ -92,15 +91,15 @@ class Turns:
     def at(self, row: Tensor) -> list[Tensor]:
         return [x.index_select(0, row.view(1))[0] for x in (self.ts, self.ys, self.cotangents)]
 
-    def __call__(self, vector: Tensor, stop: Tensor, read: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, y: Tensor, stop: Tensor, read: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Go on from the forward state, which forgets the drift of the piece that ends."""
-        t, y, given = self.at(self.last - 1 - read)
-        n = y.numel()
-        missed, a, rest = vector.split([n, n, len(vector) - 2 * n])
-        y, given = y.reshape(-1), given.reshape(-1)
+        t, *met = self.at(self.last - 1 - read)
+        known, given = (x.reshape(-1) for x in met)
+        n = len(known)
+        missed, a, rest = y.split([n, n, len(y) - 2 * n])
         floor = torch.finfo(y.dtype).tiny
-        drift = _rms(missed - y) / _rms(y).clamp(min=floor)
-        return stop == t, torch.cat((y, a + given, rest)), drift
+        drift = _rms(missed - known) / _rms(known).clamp(min=floor)
+        return stop == t, torch.cat((known, a + given, rest)), drift
 
 
 def augmented(f: Any, names: tuple[str, ...], params: tuple[Tensor, ...], like: Tensor) -> Traced:
@@ -112,7 +111,7 @@ def augmented(f: Any, names: tuple[str, ...], params: tuple[Tensor, ...], like: 
         def slope(y: Tensor, *params: Tensor) -> Tensor:
             return field_of(f, names, params)(t, y)
 
-        dy, pull = torch.func.vjp(slope, y, *params)
+        dy, pull = torch.func.vjp(slope, y, *params)  # type: ignore[misc]
         return pack([dy, *pull(-a)])
 
     return field

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from odenet.compiled.graph import graph
+from odenet.compiled.graph import Graph, graph
 from odenet.compiled.loop import March, Reading, Record, State
 from odenet.compiled.pieces import Law, field_of
-from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, law_of, padded, warm
+from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, complete, law_of, padded
 from odenet.solvers import FixedSteps, Stats, Tableau
 from odenet.solvers.integrate import _stops
 
@@ -38,7 +38,7 @@ class Recorded:
     def with_tensors(self, tensors: Sequence[Tensor]) -> Recorded:
         each = len(tensors) // max(len(self.counts), 1)
         rows = (tensors[i * each : (i + 1) * each] for i in range(len(self.counts)))
-        return replace(self, records=tuple(Record(*row, *[None] * (4 - each)) for row in rows))  # type: ignore[arg-type]
+        return replace(self, records=tuple(Record(*row, *[None] * (4 - each)) for row in rows))
 
 
 def solve_forward(
@@ -49,13 +49,15 @@ def solve_forward(
     stops = list(_stops(problem.ts, problem.method, problem.control))
     plan = Plan(problem.control, problem.ts[0], [stops])
     reading = _reading(problem, stops, device)
-    run = forward_graph(tableau, law_of(problem.control), problem.names)
-    what, given = problem.what("solve", y), plan.given(device)
+    made = forward_graph(tableau, law_of(problem.control), problem.names)
+    given = plan.given(device)
     room = _room(y, plan, tableau) if recorded else 0
-    records, counts, resumed = [], [], None
+    records: list[Record] = []
+    counts: list[int] = []
+    resumed = None
     while True:
-        state, out, record, told = run(
-            what, problem.f, problem.params, y, given, reading, plan.searched, room, resumed
+        state, out, record, told = problem.run(
+            "solve", made, y, y, given, reading, plan.searched, room, resumed
         )
         report = Report(*told.tolist())
         if record is not None:
@@ -71,12 +73,12 @@ def solve_forward(
     return ys, Recorded(reading, tuple(counts), tuple(records))
 
 
-def forward_graph(tableau: Tableau, law: Law | None, names: tuple[str, ...]) -> Callable[..., Any]:
+def forward_graph(tableau: Tableau, law: Law | None, names: tuple[str, ...]) -> Graph:
     """The graph of a solve, or of a part of it that fills one record.
 
     It is ``resumed`` where another one stopped; ``room`` is what a record holds, 0 for none.
     """
-    warm(tableau)
+    complete(tableau)
 
     def run(
         f: Any,

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 from torch._inductor.compile_fx import compile_fx
-from torch._inductor.exc import CppCompileError, CppWrapperCodegenError, InvalidCxxCompiler
+from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
 # torch.compile's own bound on versions of one function, over which it refuses to make another.
 _VERSIONS = 256
+_SMALL = 2**17  # numbers in a tensor, up to which one thread is fastest
 
 
 class CannotCompile(ValueError):
@@ -61,7 +62,7 @@ class Graph:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._call = torch.compile(
+        self._call = torch.compile(  # type: ignore[call-overload]
             function,
             fullgraph=True,
             dynamic=False,
@@ -89,17 +90,17 @@ class Graph:
 
 def _inductor(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
     _here.compiled = True
-    on_cpu = all(x.device.type == "cpu" for x in inputs if isinstance(x, torch.Tensor))
-    # The loop itself in C++: in Python it would cost more than the steps of a small field.
-    return compile_fx(
-        module,
-        inputs,
-        config_patches={
-            "cpp_wrapper": on_cpu,
-            "scalar_asserts": False,
-            **eval(__import__("os").environ.get("X", "{}")),
-        },
-    )
+    tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
+    patches: dict[str, Any] = {
+        # The loop itself in C++: in Python it would cost more than the steps of a small field.
+        "cpp_wrapper": all(x.device.type == "cpu" for x in tensors),
+        # Bounds of slices hold by construction; their checks would be text that differs from
+        # process to process, and keep the next one from finding the code on disk.
+        "scalar_asserts": False,
+    }
+    if all(x.numel() < _SMALL for x in tensors):
+        patches["cpp.threads"] = 1  # several would wait for each other longer than they work
+    return compile_fx(module, inputs, config_patches=patches)  # type: ignore[return-value]
 
 
 def _reason(error: BaseException) -> str:
@@ -110,14 +111,12 @@ def _reason(error: BaseException) -> str:
             f"it already was, {_VERSIONS} times. torch.compiler.reset() forgets them all; keep "
             f"shapes and the field's attributes constant, {eager}"
         )
-    causes = [error, getattr(error, "inner_exception", None), error.__cause__]
-    if any(
-        isinstance(x, InvalidCxxCompiler | CppCompileError | CppWrapperCodegenError) for x in causes
-    ):
+    causes = (error, getattr(error, "inner_exception", None), error.__cause__)
+    if any(isinstance(x, InvalidCxxCompiler | CppCompileError) for x in causes):
         return f"the C++ compiler is missing or fails. Install one, such as g++, {eager}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = next((x for x in lines if not x.startswith(("This higher order", "from user"))), "")
+    told = next((x for x in lines if not x.startswith("This higher order")), type(error).__name__)
     return (
-        f"{told or type(error).__name__}. The field must take the time as a tensor, must not "
-        f"branch on values and must not change Python state: rewrite it, {eager}"
+        f"{told}. The field must take the time as a tensor, must not branch on values and must not "
+        f"change Python state: rewrite it, {eager}"
     )

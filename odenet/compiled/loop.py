@@ -33,8 +33,9 @@ class State(NamedTuple):
     @classmethod
     def at(cls, t: Tensor, dt: Tensor, y: Tensor, k: Tensor) -> State:
         """A solve that begins."""
-        zeros = (torch.zeros_like(t, dtype=torch.int64) for _ in range(6))
-        return cls(t.clone(), dt, torch.ones_like(t), y.clone(), k, *zeros, torch.zeros_like(t))
+        zeros = [torch.zeros_like(t, dtype=torch.int64) for _ in range(6)]
+        drift = torch.zeros_like(t)
+        return cls(*(t.clone(), dt, torch.ones_like(t), y.clone(), k, *zeros, drift))
 
     def report(self) -> Tensor:
         """The numbers of ``Report``."""
@@ -47,7 +48,7 @@ class Ends(NamedTuple):
 
     stops: Tensor
     smallest: Tensor  # the length that a step to each stop must exceed
-    count: Tensor  # of the stops
+    total: Tensor  # of the stops
     max_steps: Tensor
 
 
@@ -146,15 +147,15 @@ class March:
         """The signed length of the first attempt, where it is not given."""
         assert self.control is not None
         order, norm, span = self.tableau.order, self.control.norm, self.ends.stops[0] - t
-        length = self.control.first_length(norm, self.field, t, y, k, span, order)  # type: ignore[arg-type]
+        length = self.control.first_length(norm, self.field, t, y, k, span, order)
         return signed(length, span)
 
     def run(self, start: State) -> State:
-        """Go on to the last stop, to a failure, to the last attempt, or until ``record`` is full."""
+        """Go on to the last stop, a failure, the last attempt, or the last place in ``record``."""
 
         def goes_on(*carried: Tensor) -> Tensor:
             s = State(*carried)
-            more = (s.place < self.ends.count) & (s.failed == 0) & (s.spent < self.ends.max_steps)
+            more = (s.place < self.ends.total) & (s.failed == 0) & (s.spent < self.ends.max_steps)
             if self.record is None:
                 return more
             return more & (s.accepted - start.accepted < len(self.record.times))
@@ -197,7 +198,7 @@ class March:
             failed=s.failed + failed,
             drift=s.drift.clone(),
         )
-        evaluated = accepted & (place < self.ends.count)
+        evaluated = accepted & (place < self.ends.total)
         if self.turn is not None:
             turned, y, drift = self.turn(after.y, stop, s.read)
             turned = turned & there
@@ -229,7 +230,8 @@ class March:
         read = torch.where(accepted, self.reading.passed(s.t, t1), s.read)
         first, n = self.reading.rows(s.read, read - s.read)
         weights = self.reading.weights(s.t, t1, first, n)
-        basis = torch.stack(self.reading.basis(s.y, made.slopes, made.y1)).flatten(1)
-        values = (weights.to(basis) @ basis).view(-1, *s.y.shape)
+        basis = self.reading.basis(s.y, made.slopes, made.y1)
+        rows = torch.stack(basis).reshape(len(basis), -1)
+        values = (weights.to(rows) @ rows).view(-1, *s.y.shape)
         self.out.narrow(0, first + 1, n).copy_(values)  # its row 0 is the start
         return read

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from odenet.compiled.graph import CannotCompile, Graph
 from odenet.compiled.loop import Ends
 from odenet.compiled.pieces import Law, Tolerances, Traced
 from odenet.solvers import (
@@ -28,7 +29,7 @@ from odenet.solvers.integrate import _failure, _land
 
 @dataclass(frozen=True)
 class Problem:
-    """What ``solve`` was given, checked: ``params`` are those of ``f`` called ``names``."""
+    """What ``solve`` was given: ``params`` are those of ``f`` called ``names``."""
 
     f: Any
     checked: Field
@@ -42,7 +43,15 @@ class Problem:
     def tableau(self) -> Tableau:
         return self.method.tableau
 
-    def what(self, task: str, y: Tensor) -> str:
+    def run(self, task: str, graph: Graph, y: Tensor, *arguments: Any) -> Any:
+        """The value of a graph of the field, for states like ``y``. Raises ``CannotCompile``."""
+        try:
+            return graph(self._named(task, y), self.f, self.params, *arguments)
+        except CannotCompile:
+            self.checked(_doubles(self.ts[0], y.device), y)  # type: ignore[arg-type]
+            raise  # unless the field is wrong: then it has said so itself
+
+    def _named(self, task: str, y: Tensor) -> str:
         """A name for a compilation."""
         field = type(self.f) if isinstance(self.f, nn.Module) else self.f
         name = getattr(field, "__name__", type(field).__name__)
@@ -185,7 +194,7 @@ def law_of(control: Adaptive | FixedSteps, part: int | None = None) -> Law | Non
     return Law.of(control, part) if isinstance(control, Adaptive) else None
 
 
-def warm(tableau: Tableau) -> None:
+def complete(tableau: Tableau) -> None:
     """What a tableau computes on first use, which cannot be traced."""
     for name in ("stages", "fsal", "nodes", "rows", "weights", "error_weights"):
         getattr(tableau, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from odenet.compiled.forward import Recorded, Times
-from odenet.compiled.graph import graph
+from odenet.compiled.graph import Graph, graph
 from odenet.compiled.loop import Reading, Record
 from odenet.compiled.pieces import attempt, field_of
 from odenet.compiled.problem import Problem
@@ -31,7 +30,7 @@ def pull_back(
 ) -> list[Tensor]:
     """The gradients of ``y0`` and the parameters."""
     y, params, tableau = y0.detach().contiguous(), problem.params, problem.tableau
-    what, run = problem.what("checkpoint gradient", y), replay_graph(tableau, problem.names)
+    made = replay_graph(tableau, problem.names)
     start = torch.tensor(problem.ts[0], dtype=torch.float64, device=y.device)
     zeros = torch.zeros_like(y)
     carried = Carried(zeros, zeros.clone(), tuple(torch.zeros_like(p) for p in params))
@@ -44,13 +43,13 @@ def pull_back(
         count = torch.tensor(steps.counts[i], device=y.device)
         first = (start, y) if i == 0 and tableau.fsal else None
         arguments = (steps.records[i], count, steps.reading, given, carried, first)
-        carried = Carried(*run(what, problem.f, params, *arguments))
+        carried = Carried(*problem.run("checkpoint gradient", made, y, *arguments))
         stats.accepted += steps.counts[i]
         stats.nfe += steps.counts[i] * (tableau.stages - tableau.fsal) + (first is not None)
     return [carried.y + cotangent[0], *carried.params]
 
 
-def replay_graph(tableau: Tableau, names: tuple[str, ...]) -> Callable[..., Any]:
+def replay_graph(tableau: Tableau, names: tuple[str, ...]) -> Graph:
     """The graph that pulls back through the steps of one record."""
 
     def run(
@@ -110,7 +109,7 @@ class _Replay:
             ends = (made.y1, made.last) if fsal else (made.y1,)
             return tuple(x.clone() for x in (*ends, *read))
 
-        _, pull = torch.func.vjp(taken, y, k, *self.params)
+        pull = torch.func.vjp(taken, y, k, *self.params)[1]
         ends = (ay, ak) if fsal else (ay,)
         return pull((*ends, *self._of_basis(i, t, t1, y)))
 
@@ -129,7 +128,7 @@ class _Replay:
         def slope(y: Tensor, *params: Tensor) -> Tensor:
             return field_of(self.f, self.names, params)(t, y)
 
-        _, pull = torch.func.vjp(slope, y, *self.params)
+        pull = torch.func.vjp(slope, y, *self.params)[1]
         ay, *shares = pull(after.k)
         totals = tuple(a + b for a, b in zip(after.params, shares, strict=True))
         return Carried(after.y + ay, torch.zeros_like(ay), totals)

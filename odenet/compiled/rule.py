@@ -155,7 +155,7 @@ def _names(f: Any, params: Sequence[Tensor]) -> tuple[str, ...]:
             "a function hides its params from the compiler: make it an nn.Module that holds them, "
             f"or {_EAGER}"
         )
-    known = {p: name for name, p in f.named_parameters()}
+    known: dict[Tensor, str] = {p: name for name, p in f.named_parameters()}
     if any(p not in known for p in params):
         raise CannotCompile(f"params must be parameters of f itself: give it them, or {_EAGER}")
     return tuple(known[p] for p in params)
