@@ -42,9 +42,10 @@ class Compiled:
     (``compilations`` lists what was compiled). Methods are Runge-Kutta, controls ``Adaptive``
     and ``FixedSteps``.
 
-    The field must take its time as a tensor without dimensions, must not branch on values and
-    must not change Python state. Raises ``CannotCompile``, a ``ValueError``, for what cannot be
-    compiled, and never solves slowly instead.
+    The field must take its time as a tensor without dimensions and must not branch on values.
+    Raises ``CannotCompile``, a ``ValueError``, for what cannot be compiled, and never solves slowly
+    instead. It must not change Python state either, such as a counter of its own calls: that is
+    refused where the compiler notices, and else happens while tracing only.
     """
 
     rule: Checkpoint | Adjoint
