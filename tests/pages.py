@@ -1,4 +1,4 @@
-"""The pages of a rendered site as files: ids and references, and which of these are broken."""
+"""The pages of a rendered site as files: their ids and references, and what is broken."""
 
 import re
 from html.parser import HTMLParser

@@ -1,7 +1,4 @@
-"""What Jupyter Book has no setting for.
-
-No other host is asked, buttons find the notebooks, and pages say where they come from.
-"""
+"""What Jupyter Book has no setting for: offline pages, buttons that find notebooks, an origin."""
 
 import shutil
 from importlib.util import find_spec
@@ -62,7 +59,7 @@ def state_origin(app, pagename, templatename, context, doctree):
 
 
 def drop_list_roles(app, pagename, templatename, context, doctree):
-    """The references are announced as paragraphs: docutils gives them roles not allowed there."""
+    """The list of references is read as paragraphs: docutils gives it roles that do not fit."""
     if "body" in context:
         for role in (' role="doc-biblioentry"', ' role="list"'):
             context["body"] = context["body"].replace(role, "")

@@ -43,7 +43,7 @@ def _workflow() -> str | None:
 
 
 def _page(remote: str | None) -> str | None:
-    """The web page of a git remote; only of github.com: buttons elsewhere would lead nowhere."""
+    """The web page of a git remote on github.com; for another place no button works."""
     found = re.search(r"\bgithub\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", remote or "")
     return f"https://github.com/{found[1]}" if found else None
 
