@@ -58,7 +58,7 @@ def diffrax_ways(
             None,
             start,
             args=p,
-            saveat=diffrax.SaveAt(ts=times),
+            saveat=diffrax.SaveAt(ts=times) if len(ts) > 2 else diffrax.SaveAt(t0=True, t1=True),
             stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
         ).ys
 

@@ -11,6 +11,7 @@ import time
 import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from odenet import Adaptive, Solver, solve
+from odenet.compiled import Compiled, compilations
 from odenet.experiments.memory import kept_bytes
 from odenet.models.classifier import Classifier, classifier
 from odenet.models.fields import TimeConv
@@ -85,10 +87,10 @@ class SmallField(nn.Module):
         return self.net(y**3)
 
 
-def small_field(rounds: int) -> None:
+def small_field(rounds: int, outputs: int) -> None:
     field = SmallField()
     y0 = torch.randn(20, 2, generator=torch.Generator().manual_seed(1))
-    ts = torch.linspace(0, 25 / 4, 100)
+    ts = torch.linspace(0, 25 / 4, outputs)
     tight = Adaptive(1e-7, 1e-9)
     settings = {"rtol": 1e-7, "atol": 1e-9}
 
@@ -97,7 +99,7 @@ def small_field(rounds: int) -> None:
         ys.abs().mean().backward()
         return [p.grad for p in field.parameters()]
 
-    def ours(rule: str) -> Callable[[], Tensor]:
+    def ours(rule: str | Compiled) -> Callable[[], Tensor]:
         return lambda: solve(field, y0, ts, Solver("dopri5", tight, rule)).ys
 
     exact_field = SmallField().double()
@@ -105,20 +107,23 @@ def small_field(rounds: int) -> None:
         exact_field, y0.double(), ts.double(), Solver("dopri8", Adaptive(1e-12, 1e-12))
     ).ys
     exact.abs().mean().backward()
-    title = f"Small field, 100 outputs, {tight.rtol:g}/{tight.atol:g}"
+    title = f"Small field, {outputs} outputs, {tight.rtol:g}/{tight.atol:g}"
     theirs = {
         "torchdiffeq odeint": lambda: torchdiffeq.odeint(field, y0, ts, **settings),
         "torchdiffeq odeint_adjoint": lambda: torchdiffeq.odeint_adjoint(field, y0, ts, **settings),
     }
     others = (field, y0, ts, tight.rtol, tight.atol)
-    ways = {"odenet": ours("backprop"), "torchdiffeq": theirs["torchdiffeq odeint"]}
+    ways = {"odenet": ours("backprop"), "odenet, compiled": ours(Compiled())}
+    ways["torchdiffeq"] = theirs["torchdiffeq odeint"]
     ways |= torchode_ways(*others) | torchdyn_ways(*others)
     ways |= diffrax_ways(*others, gradient=False)
     with torch.no_grad():
         measure(f"{title}: forward", ways, lambda ys: [ys], [exact], rounds)
-    overhead(field, y0, ours("backprop"), rounds)
-    parts_of_a_step(field, y0, tight, rounds)
+    if outputs > 2:
+        overhead(field, y0, ours("backprop"), ours(Compiled()), rounds)
+        parts_of_a_step(field, y0, tight, rounds)
     rules = {f"odenet {rule}": ours(rule) for rule in ("backprop", "checkpoint", "adjoint")}
+    rules |= {f"{name}, compiled": ours(Compiled(name.split()[1])) for name in list(rules)[1:]}
     exact_gradient = [p.grad for p in exact_field.parameters()]
     theirs |= torchode_ways(*others) | torchdyn_ways(*others)
     theirs |= diffrax_ways(*others, gradient=True)
@@ -127,21 +132,26 @@ def small_field(rounds: int) -> None:
 
 
 @torch.no_grad()
-def overhead(field: nn.Module, y0: Tensor, solution: Callable[[], Tensor], rounds: int) -> None:
-    """The time of a solve over that of its evaluations alone."""
+def overhead(
+    field: nn.Module, y0: Tensor, eager: Callable[[], Tensor], compiled: Callable, rounds: int
+) -> None:
+    """The time of a solve over that of its evaluations alone, which both kinds make as many of."""
     calls: list[float] = []
     hook = field.register_forward_hook(lambda *_: calls.append(0.0))
-    solution()
+    eager()
     hook.remove()
+    compiled()
     ratios = []
     for _ in range(rounds):
-        started = time.perf_counter()
-        for _ in calls:
-            field(0.0, y0)
-        between = time.perf_counter()
-        solution()
-        ratios.append((time.perf_counter() - between) / (between - started))
-    print(f"\na forward solve takes {median(ratios):.2f} times its {len(calls)} evaluations")
+        times = [time.perf_counter()]
+        for part in (lambda: [field(0.0, y0) for _ in calls], eager, compiled):
+            part()
+            times.append(time.perf_counter())
+        alone, *solves = (b - a for a, b in pairwise(times))
+        ratios.append([solve / alone for solve in solves])
+    first, second = (median(column) for column in zip(*ratios, strict=True))
+    print(f"\na forward solve takes {first:.2f} times its {len(calls)} evaluations alone", end="")
+    print(f", compiled {second:.2f} times")
 
 
 @torch.no_grad()
@@ -209,6 +219,8 @@ def mnist_block(rounds: int, trained: bool) -> None:
         "odenet backprop": ours(Solver("dopri5", adaptive, "backprop")),
         "odenet checkpoint": ours(Solver("dopri5", adaptive, "checkpoint")),
         "odenet adjoint": ours(Solver("dopri5", adaptive, "adjoint")),
+        "odenet checkpoint, compiled": ours(Solver("dopri5", adaptive, Compiled("checkpoint"))),
+        "odenet adjoint, compiled": ours(Solver("dopri5", adaptive, Compiled("adjoint"))),
         "odenet adjoint, as ODE-Net's": ours(model.block.solver),
         "torchdiffeq odeint": lambda: torchdiffeq.odeint(concatenated, start, ends, **settings)[-1],
         "torchdiffeq odeint_adjoint": lambda: torchdiffeq.odeint_adjoint(
@@ -218,7 +230,8 @@ def mnist_block(rounds: int, trained: bool) -> None:
     tight = ours(Solver("dopri5", Adaptive(1e-6, 1e-6), "checkpoint"))
     exact = [x.clone() for x in gradient(tight())]
     with torch.no_grad():
-        overhead(field, state, ways["odenet backprop"], rounds)
+        both = (ways["odenet backprop"], ways["odenet checkpoint, compiled"])
+        overhead(field, state, *both, rounds)
     kind = "after 30 steps of training" if trained else "untrained"
     title = f"MNIST block, batch 128, 1e-3, forward and gradient, {kind}"
     measure(title, ways, gradient, exact, rounds)
@@ -241,11 +254,15 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, {given.rounds} rounds, 1 thread for the small field")
-    small_field(4 * given.rounds)
+    for outputs in (100, 2):
+        small_field(4 * given.rounds, outputs)
     torch.set_num_threads(given.threads)
     print(f"\n{given.threads} threads for the MNIST block")
     mnist_block(given.rounds, trained=False)
     mnist_block(given.rounds, trained=True)
+    print("\ncompilations, in seconds with the first run")
+    for made in compilations():
+        print(f"{made.seconds:9.1f}  {made.what}")
 
 
 if __name__ == "__main__":

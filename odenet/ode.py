@@ -6,6 +6,7 @@ All validation lives here; behind it, input is taken to be right.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -84,7 +85,8 @@ def solve(
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (shifted, *parameters))
     if wanted:
         _check_differentiable(solver)
-    rule = solver.gradient if wanted else Backprop()  # nothing to keep where no one asks
+    # Where no one asks for a gradient there is nothing to keep for it.
+    rule = solver.gradient if wanted or not solver.gradient.keeps else Backprop()
     solution = rule(f, parameters, shifted, times, solver.method, solver.control)
     if _wants_gradient(ts):
         solution.work.forward.nfe += 1 + len(times)  # the slopes at the start and at each output
@@ -171,7 +173,8 @@ def checked_field(f: Field, y0: Tensor) -> Field:
             )
         return k
 
-    return checked
+    # `__wrapped__` is the field itself, for rules that look into it.
+    return functools.update_wrapper(checked, f, assigned=(), updated=())
 
 
 def _wants_gradient(ts: Times) -> bool:

@@ -213,11 +213,15 @@ def test_layers_are_inverted_however_steep_they_are():
     assert torch.allclose(last(states[1])[0], x, atol=1e-6)
 
 
-def test_layers_cannot_fold():
+def test_layers_cannot_fold_and_their_determinants_have_logarithms():
     flow = PlanarLayers(4, range(3))
     with torch.no_grad():
-        flow.u.mul_(-100)
-        assert (flow.w * flow._bounded()).sum(-1).min() >= -1
+        flow.u.mul_(-1000)
+        flow.b.zero_()
+        assert (flow.w * flow._bounded()).sum(-1).min() > -1
+    _, log_det = flow(torch.zeros(3, 1, 2))  # where the layers are steepest
+    gradients = torch.autograd.grad(log_det.sum(), list(flow.parameters()))
+    assert all(x.isfinite().all() for x in (log_det, *gradients))
 
 
 def test_density_of_layers_from_data_to_noise_has_mass_one():

@@ -145,6 +145,16 @@ def test_each_run_is_cut_by_its_own_length_and_nonsense_is_dropped():
     assert p[:2].lt(0).all() and p[2].tolist() == [0, 0]
 
 
+def test_a_batch_without_a_finite_loss_teaches_its_run_nothing_and_stops_no_other():
+    p = torch.nn.Parameter(torch.tensor([[1.0], [0.0], [1.0]]))
+    optimizer = flow_training.SideBySide([p], lr=0.1)
+    loss = flow_training.summed((p.log() * torch.tensor([[1.0], [1.0], [-1.0]])).sum(1))
+    loss.backward()
+    optimizer.step()
+    assert loss.isfinite()
+    assert p.flatten().tolist() == pytest.approx([0.9, 0.0, 1.1], abs=1e-4)
+
+
 @pytest.mark.parametrize("module, trial", [(flows, MATCH), (flow_data, FIT)])
 def test_unknown_models_are_refused(module, trial, tmp_path):
     with pytest.raises(ValueError, match="known: continuous, planar"):

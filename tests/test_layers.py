@@ -15,6 +15,7 @@ BELOW = {  # layer -> the layers it may import, besides itself
     "ode": {"solvers", "gradients"},
     "events": {"solvers", "gradients", "ode"},
     "odeint": {"solvers", "gradients", "ode", "events"},
+    "compiled": {"solvers", "gradients"},
     "models": {"solvers", "gradients", "ode"},
     "training": {"solvers", "gradients", "ode", "models"},
     "experiments": {"solvers", "gradients", "ode", "models", "training", "data"},

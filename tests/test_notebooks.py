@@ -1,18 +1,30 @@
 """The contract that every notebook keeps, checked without running any."""
 
 import ast
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from odenet.replicate.jobs import plan, summarises
-from odenet.replicate.parameters import declared
+from odenet.replicate.parameters import checked, declared, typed
 from odenet.replicate.profiles import Profile
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 LINES = 40
+SECTIONS = [  # of every chapter that measures something, in this order
+    "The claim",
+    "The idea",
+    "The experiment",
+    "Results",
+    "The verdict",
+    "What would change your mind",
+    "Run it again",
+    "Limits",
+    "Reported numbers",
+]
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -20,8 +32,22 @@ def notebook(request):
     return nbformat.read(request.param, as_version=4)
 
 
+@pytest.fixture
+def sections(notebook):
+    """Title -> text, in their order, of a chapter that measures something."""
+    if summarises(notebook):
+        pytest.skip("measures nothing of its own")
+    return parts(notebook)
+
+
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def parts(notebook):
+    prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    _, *found = re.split(r"^## (.+)\n", prose, flags=re.MULTILINE)
+    return dict(zip(found[::2], found[1::2], strict=True))
 
 
 def test_it_stores_no_result(notebook):
@@ -51,6 +77,35 @@ def test_it_has_a_seed_unless_it_only_summarises(notebook):
 def test_its_last_code_cell_reports(notebook):
     last = ast.parse(code_cells(notebook)[-1].source).body[-1]
     assert isinstance(last, ast.Expr) and ast.unparse(last).startswith("report(")
+
+
+def test_its_sections_are_those_of_every_chapter(sections):
+    assert list(sections) == SECTIONS
+
+
+def test_it_states_the_claim_in_a_sentence_of_the_paper(sections):
+    quoted = [line for line in sections["The claim"].splitlines() if line.startswith(">")]
+    words, source = " ".join(quoted).split("—")
+    assert words.count("“") == words.count("”") == 1 and len(words.split()) < 50
+    assert "{cite:t}`chen2018neural`" in source
+
+
+def test_its_verdict_is_that_of_the_last_chapter(sections, request):
+    stem = request.node.callspec.id
+    table = f"```{{glue}} verdicts_{stem}\n:doc: 10_verdicts.ipynb\n```"
+    assert table in sections["The verdict"]
+    assert not re.search(r"\b(not supported|inconclusive)\b", "".join(sections.values()))
+
+
+def test_it_can_be_rerun_by_the_command_that_it_gives(sections, notebook, request):
+    command = f'make notebook NB={request.node.callspec.id} P="(.+)"'
+    given = typed(re.search(command, sections["Run it again"])[1])
+    assert given and checked(request.node.callspec.id, notebook, given)
+
+
+def test_code_is_folded(notebook):
+    folded = {"hide-input", "remove-cell", "parameters"}
+    assert all(folded & set(cell.metadata.get("tags", [])) for cell in code_cells(notebook))
 
 
 def test_no_cell_is_longer_than_a_screen(notebook):

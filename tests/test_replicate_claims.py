@@ -253,10 +253,27 @@ def test_tables_show_each_test_and_its_claim(clone):
     )
     assert brief[3].startswith("| C2 All is &lt;plain&gt; |") and len(brief) == 4
     assert brief[3].endswith("| – | 2 to 3 | – not run |")
+    tests = page.tests(rows, "01_good")
+    assert tests.count("<tr>") == 3 and '<a href="10_verdicts.html#why-c1">C1</a>' in tests
+    assert ">✓ supported</span>" in tests and "<td>gap 0.1, other about 2</td>" in tests
     details = page.details(rows)
     assert '<span id="why-c1"></span>**C1. Gaps are small**' in details
     assert "Two is small." in details
     assert [page.drawn(row)["value"] for row in rows] == [pytest.approx(1.0)] * 2 + [None]
+
+
+def test_the_answer_counts_the_claims_by_their_first_test(clone):
+    assert page.answer(judged(clone)).endswith(
+        "2 claims, our main tests support 0, contradict 0 and leave 0 undecided; 2 wait for a run."
+    )
+    settle(job(clone), gap=9)
+    settle(job(clone, "03_plain"), x=2)
+    assert page.answer(judged(clone)).endswith("support 1, contradict 1 and leave 0 undecided.")
+
+
+def test_records_are_offered_for_download():
+    link = '<li><a href="../records/01_good.json" download>records/01_good.json</a></li>'
+    assert page.downloads(["01_good"]) == f"<ul>{link}</ul>"
 
 
 def test_claims_of_the_summary_stand_under_the_verdict_of_their_first_test(clone):

@@ -22,6 +22,7 @@ from odenet.experiments.flow_training import (
     parameters,
     restored,
     seconds,
+    summed,
 )
 from odenet.models.flow import ContinuousFlow
 from odenet.models.planar import PlanarLayers
@@ -66,7 +67,7 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
         log_p, work = _scored(flow, _batch(trial, generator), effort=trial.penalty > 0)
         if log_p.dim() == 3:
             log_p = log_p[..., 0] - trial.penalty * log_p[..., 1]
-        return -log_p.mean(1).sum(), work
+        return summed(-log_p.mean(1)), work
 
     held_out, final = held_out_points(trial), trial.tolerances[-1]
     history = fit(

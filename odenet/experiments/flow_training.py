@@ -47,6 +47,11 @@ class SideBySide(torch.optim.Adam):
         return super().step(closure)
 
 
+def summed(losses: Tensor) -> Tensor:
+    """The sum over the runs, without those not finite, whose gradients count as zero too."""
+    return losses.nan_to_num(0.0, 0.0, 0.0).sum()
+
+
 def continuous(units: int, seeds: Sequence[int], tolerance: float) -> ContinuousFlow:
     """Untrained planar continuous flows, one for each seed, solved by DOPRI5."""
     field = PlanarField(units, seeds)

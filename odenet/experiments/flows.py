@@ -22,6 +22,7 @@ from odenet.experiments.flow_training import (
     parameters,
     restored,
     seconds,
+    summed,
 )
 from odenet.models.flow import ContinuousFlow, log_normal
 from odenet.models.planar import PlanarLayers
@@ -71,7 +72,7 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
         if log_q.dim() == 3:
             log_q = log_q[..., 0] + trial.penalty * log_q[..., 1]
         values = log_q.mean(1) + weights.at(step) * weights.energies(x).mean(1)
-        return values.sum(), work
+        return summed(values), work
 
     probe = _noise(trial, weights.runs, PROBE, trial.seed + 1)
     history = fit(

@@ -15,6 +15,7 @@ from odenet.data.mnist import Digits
 from odenet.experiments.augment import moved
 from odenet.experiments.classify import error_pct, logits_of, mistakes, share_pct
 from odenet.experiments.device import device
+from odenet.experiments.muon import KernelsByMuon
 from odenet.experiments.probe import probe
 from odenet.experiments.step_cost import step_cost
 from odenet.gradients import Backprop, Checkpoint
@@ -29,7 +30,7 @@ PROBE_SIZE = 128
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: Adam with a one-cycle learning rate that peaks at ``lr``."""
+    """One training: Muon and Adam, with one-cycle learning rates that peak after a tenth of it."""
 
     model: str = "odenet"  # one of odenet.models.classifier.MODELS
     seed: int = 0  # of the initial weights, of the order of the batches and of how digits are moved
@@ -37,7 +38,8 @@ class Trial:
     train_size: int = 60_000  # to learn from and to validate on
     test_size: int = 10_000
     batch_size: int = 128
-    lr: float = 1e-2
+    kernel_lr: float = 2e-2  # of Muon, for the kernels of convolutions
+    lr: float = 5e-3  # of Adam, for all else
     move: bool = True  # turn, scale and shift the digits of each batch a little
     tolerance: float = 1e-3  # rtol and atol of the solver, in training and in evaluation
     probes: Sequence[float] = (1e-3, 1e-5)  # tolerances at which evaluations are counted
@@ -101,9 +103,13 @@ def _digits(trial: Trial) -> tuple[Digits, Digits, Digits]:
 
 
 def _learner(trial: Trial, schedule: Schedule, model: Classifier) -> Learner:
-    optimizer = torch.optim.Adam(model.parameters(), lr=trial.lr)
+    optimizer = KernelsByMuon(model, trial.kernel_lr, trial.lr)
     scheduler = OneCycleLR(
-        optimizer, trial.lr, total_steps=max(schedule.steps, 1), cycle_momentum=False
+        optimizer,
+        [group["lr"] for group in optimizer.param_groups],
+        total_steps=max(schedule.steps, 1),
+        pct_start=0.1,
+        cycle_momentum=False,
     )
     return Learner(model, optimizer, scheduler, torch.Generator().manual_seed(trial.seed))
 

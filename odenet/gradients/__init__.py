@@ -3,8 +3,8 @@
 from odenet.gradients.adjoint import Adjoint
 from odenet.gradients.backprop import Backprop
 from odenet.gradients.checkpoint import Checkpoint
+from odenet.gradients.rule import Gradient
 
-Gradient = Backprop | Checkpoint | Adjoint
 GRADIENTS: dict[str, Gradient] = {
     "backprop": Backprop(),
     "checkpoint": Checkpoint(),

@@ -52,6 +52,8 @@ class Adjoint:
     scaled: bool = True
     warm: bool = False
 
+    keeps = True
+
     def __call__(
         self,
         f: Field,

@@ -17,6 +17,8 @@ class Backprop:
     Any number of derivatives. Rejected steps leave nothing in the graph.
     """
 
+    keeps = False  # autograd does, where it records
+
     def __call__(
         self,
         f: Field,

@@ -31,6 +31,8 @@ class Checkpoint:
     ``f`` must be deterministic. Differentiable once.
     """
 
+    keeps = True
+
     def __call__(
         self,
         f: Field,

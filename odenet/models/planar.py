@@ -20,6 +20,9 @@ from odenet.solvers import Field, History, Step
 from odenet.solvers.runge_kutta import RungeKutta
 
 HIDDEN = 32  # units in each of the hypernetwork's two layers
+# How far w u stays above -1. Without it rounding takes a layer to -1 and below in a long training,
+# where the layer cannot be inverted and its determinant has no logarithm.
+MARGIN = 1e-3
 
 
 class Units(NamedTuple):
@@ -145,7 +148,8 @@ class Foreseen:
 class PlanarLayers(nn.Module):
     """Layers ``z + u tanh(w z + b)``, each with ``w u > -1``, so that it can be inverted.
 
-    ``w u`` is moved to ``softplus(w u) - 1`` along w (Rezende and Mohamed 2015, appendix A).
+    ``w u`` is moved to ``softplus(w u) - 1`` along w (Rezende and Mohamed 2015, appendix A), plus a
+    margin of a thousandth.
     """
 
     def __init__(self, layers: int, seeds: Sequence[int] = (0,)) -> None:
@@ -192,7 +196,7 @@ class PlanarLayers(nn.Module):
     def _bounded(self) -> Tensor:
         inner = (self.w * self.u).sum(-1, keepdim=True)
         norm = self.w.square().sum(-1, keepdim=True)
-        return self.u + (F.softplus(inner) - 1 - inner) * self.w / norm
+        return self.u + (F.softplus(inner) - 1 + MARGIN - inner) * self.w / norm
 
 
 def _layers(layers: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:

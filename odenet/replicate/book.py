@@ -20,6 +20,9 @@ STANDING = {
     "smoke": "a check that everything runs, not a result",
 }
 
+VERDICTS = "10_verdicts"  # the one notebook that reads what the others left
+GLUED = "application/papermill.record/"  # how glue marks what it keeps
+
 
 def build(root: Path, profile: str) -> Path:
     """The chapters of `profile` stand rendered at the returned index.html; no older page is left.
@@ -64,11 +67,30 @@ def _stage(book: Path, chapters: list[Path], source: Path) -> None:
     (source / "chapters").mkdir()
     for path in chapters:
         shutil.copy(path, source / "chapters")
+    if not (judged := source / f"chapters/{VERDICTS}.ipynb").exists():
+        nbformat.write(_unjudged([path.stem for path in chapters]), judged)
     toc = yaml.safe_load((source / "_toc.yml").read_text())
-    toc["chapters"] = [page for page in toc["chapters"] if any(source.glob(page["file"] + ".*"))]
+    for part in toc["parts"]:
+        found = [page for page in part["chapters"] if any(source.glob(page["file"] + ".*"))]
+        part["chapters"] = found
+    toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
-    if not (source / "chapters/10_verdicts.ipynb").exists():
-        (source / "_summary.md").write_text("The claims were not judged in this run.\n")
+
+
+def _unjudged(stems: list[str]) -> nbformat.NotebookNode:
+    """Stands for the verdicts in a run without them: other pages link to it and show its parts."""
+    words = "The claims were not judged in this run."
+    shown = {"verdict_counts": repr(words), "verdict_table": ""}
+    shown |= {f"verdicts_{stem}": f"<p>{words}</p>" for stem in stems}
+    cell = nbformat.v4.new_code_cell(metadata={"tags": ["remove-cell"]})
+    for name, text in shown.items():
+        kind = "text/plain" if name == "verdict_counts" else "text/html"
+        glued = {"scrapbook": {"name": name, "mime_prefix": GLUED}}
+        output = nbformat.v4.new_output("display_data", {GLUED + kind: text}, metadata=glued)
+        cell.outputs.append(output)
+    page = nbformat.v4.new_markdown_cell(f"# What holds\n\n{words}")
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    return nbformat.v4.new_notebook(cells=[page, cell], metadata={"kernelspec": kernel})
 
 
 def _banner(profile: str, records: list[Path]) -> str:
@@ -95,7 +117,7 @@ def _colab(clone: Repository, stems: list[str]) -> str:
     links = [
         f"[{stem}]({there}/blob/{clone.branch}/notebooks/{stem}.ipynb)"
         for stem in stems
-        if stem != "10_verdicts"  # reads the records of a clone
+        if stem != VERDICTS
     ]
     return (
         "(colab)=\nIn Colab, a notebook opens without the rest of the repository. Insert this as "
@@ -123,7 +145,7 @@ def _configure(path: Path, banner: str, clone: Repository, records: list[Path]) 
 
 
 def _attach(root: Path, records: list[Path], site: Path) -> None:
-    """`site` holds, beside its pages, the numbers and claims shown, citation and licence."""
+    """`site` holds, beside its pages, the numbers and claims that they show, and the citation."""
     for path in (root / "book/claims.yml", root / "CITATION.cff"):
         shutil.copy(path, site)
     shutil.copy(root / "LICENSE", site / "LICENSE.txt")  # so that a browser shows it

@@ -10,12 +10,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from odenet.solvers.step import Field, Step
+
+Number = Any  # a float, or a tensor without dimensions
 
 
 class Verdict(NamedTuple):
@@ -53,6 +55,23 @@ class Control(Protocol):
 def rms(x: Tensor) -> float:
     """Root mean square over all entries (Hairer, Norsett, Wanner: Solving ODEs I, II.4.11)."""
     return float(torch.linalg.vector_norm(x)) / math.sqrt(max(x.numel(), 1))
+
+
+def choose(condition: Any, a: Any, b: Any) -> Any:
+    """``a`` where the condition holds, else ``b``.
+
+    Step-size control is written once: for floats here, for tensors in a compiled solve, where
+    nothing may branch on a value.
+    """
+    return torch.where(condition, a, b) if isinstance(condition, Tensor) else a if condition else b
+
+
+def smaller(a: Any, b: Any) -> Any:
+    return choose(b < a, b, a)
+
+
+def larger(a: Any, b: Any) -> Any:
+    return choose(b > a, b, a)
 
 
 @dataclass(frozen=True)
@@ -157,34 +176,59 @@ class Adaptive:
 
     @torch.no_grad()
     def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
-        """The starting step size of Hairer, Norsett, Wanner: Solving ODEs I, II.4."""
         if self.initial is not None:
             return math.copysign(min(self.initial, self.max_step), end - t)
+        length = self.first_length(self._measured, f, t, y, k, end - t, order)
+        return math.copysign(length, end - t)
+
+    def _measured(self, x: Tensor) -> float:
+        return float(self.norm(x))
+
+    def first_length(
+        self,
+        norm: Callable[[Tensor], Number],
+        f: Callable[[Any, Tensor], Tensor],
+        t: Number,
+        y: Tensor,
+        k: Tensor,
+        span: Number,
+        order: int,
+    ) -> Number:
+        """The starting step size of Hairer, Norsett, Wanner: Solving ODEs I, II.4."""
         scale = self.atol + self.rtol * y.abs()
-        d0, d1 = float(self.norm(y / scale)), float(self.norm(k / scale))
-        h0 = min(0.01 * d0 / d1 if d0 > 1e-5 and d1 > 1e-5 else 1e-6, abs(end - t))
-        trial = math.copysign(h0, end - t)
-        d2 = float(self.norm((f(t + trial, y + trial * k) - k) / scale)) / h0
-        largest = max(d1, d2)
-        h1 = (0.01 / largest) ** (1 / order) if largest > 1e-15 else max(1e-6, 1e-3 * h0)
-        h = min(100 * h0, h1) if math.isfinite(h1) else h0
-        return math.copysign(min(h, self.max_step), end - t)
+        d0, d1 = norm(y / scale), norm(k / scale)
+        usual = choose((d0 > 1e-5) & (d1 > 1e-5), 0.01 * d0 / larger(d1, 1e-5), 1e-6)
+        h0 = smaller(usual, abs(span))
+        trial = choose(span < 0, -h0, h0)
+        d2 = norm((f(t + trial, y + trial * k) - k) / scale) / h0
+        most = larger(d1, d2)
+        powered = (0.01 / larger(most, 1e-15)) ** (1 / order)
+        h1 = choose(most > 1e-15, powered, larger(1e-6, 1e-3 * h0))
+        return smaller(choose(h1 < math.inf, smaller(100 * h0, h1), h0), self.max_step)
 
     @torch.no_grad()
     def judge(self, step: Step, previous: Verdict | None) -> Verdict:
-        scale = torch.maximum(step.y0.abs(), step.y1.abs()).mul_(self.rtol).add_(self.atol)
-        error = float(self.norm(step.error().div_(scale)))
-        if not math.isfinite(error):
-            return Verdict(False, step.h * self.shrink, error)
-        factor = self.safety * max(error, 1e-10) ** (
-            -(self.integral + self.proportional) / step.rule.order
+        error = float(self.error(step.y0, step.y1, step.error()))
+        before = previous.error if previous else 1.0
+        length = self.next_length(step.rule.order, abs(step.h), error, before)
+        return Verdict(error <= 1, math.copysign(length, step.h), error)
+
+    def error(self, y0: Tensor, y1: Tensor, estimate: Tensor) -> Number:
+        """The norm of the ``estimate``, which is overwritten, in units of the tolerance."""
+        scale = torch.maximum(y0.abs(), y1.abs()).mul_(self.rtol).add_(self.atol)
+        return self.norm(estimate.div_(scale))
+
+    def next_length(self, order: int, length: Number, error: Number, before: Number) -> Number:
+        """What follows a step of this length and error; ``before``: of the last accepted one."""
+        factor = self.safety * larger(error, 1e-10) ** (
+            -(self.integral + self.proportional) / order
         )
-        if previous and self.proportional:
-            factor *= max(previous.error, 1e-10) ** (self.proportional / step.rule.order)
-        if error > 1:
-            factor = min(factor, self.safety)  # a refused step is never repeated or lengthened
-        length = abs(step.h) * min(max(factor, self.shrink), self.growth)
-        return Verdict(error <= 1, math.copysign(min(length, self.max_step), step.h), error)
+        if self.proportional:
+            factor = factor * larger(before, 1e-10) ** (self.proportional / order)
+        # A refused step is never repeated or lengthened.
+        most = choose(error > 1, self.safety, self.growth)
+        planned = length * larger(smaller(factor, most), self.shrink)
+        return smaller(choose(error < math.inf, planned, length * self.shrink), self.max_step)
 
     def resume(self, ts: Sequence[float], dt: float) -> Adaptive:
         return replace(self, initial=abs(dt)) if dt and math.isfinite(dt) else self

@@ -105,16 +105,17 @@ class Tableau:
         return sparse(_floats(tuple(b - e for b, e in zip(self.b, self.b_embedded, strict=True))))
 
     @cached_property
-    def _dense(self) -> np.ndarray:
+    def dense_matrix(self) -> np.ndarray:
+        """The coefficient of theta^(p+1) in the weight of each slope, ``(powers, stages)``."""
         return np.array([_floats(row) for row in self.dense]).T
 
     @cached_property
     def _powers(self) -> np.ndarray:
-        return np.arange(1, len(self._dense) + 1)
+        return np.arange(1, len(self.dense_matrix) + 1)
 
     def dense_weights(self, theta: np.ndarray) -> np.ndarray:
         """The weight of each slope at fractions ``theta`` of a step, ``(len(theta), stages)``."""
-        return theta[:, None] ** self._powers @ self._dense
+        return theta[:, None] ** self._powers @ self.dense_matrix
 
 
 def _row(text: str, total: Fraction) -> Row:

@@ -5,7 +5,14 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
-from odenet.replicate.claims.verdicts import VERDICTS, Verdict, between, columns, sentence
+from odenet.replicate.claims.verdicts import (
+    VERDICTS,
+    Verdict,
+    between,
+    columns,
+    counts,
+    sentence,
+)
 
 MARKS = dict(zip(VERDICTS, "✓✗?–↻", strict=True))  # read without colour
 
@@ -14,6 +21,25 @@ def totals(verdicts: Sequence[Verdict]) -> str:
     """What was tested, with the counts: `40 tests of 22 claims: 5 supported, 35 not run`."""
     numbers = len({row.claim.number for row in verdicts})
     return f"{len(verdicts)} tests of {numbers} claims: {sentence(verdicts)}"
+
+
+def answer(verdicts: Sequence[Verdict]) -> str:
+    """What the main tests of the claims say, in a sentence."""
+    firsts = [next(rows) for _, rows in groupby(verdicts, lambda row: row.claim.number)]
+    found = counts(firsts)
+    waiting = found["not run"] + found["stale"]
+    tail = f"; {waiting} wait for a run" if waiting else ""
+    return (
+        f"Of the paper's {len(firsts)} claims, our main tests support {found['supported']}, "
+        f"contradict {found['not supported']} and leave {found['inconclusive']} undecided{tail}."
+    )
+
+
+def downloads(stems: Sequence[str], folder: str = "../records") -> str:
+    """Links to the record files of the chapters `stems`, as HTML."""
+    files = [f"{folder}/{stem}.json" for stem in stems]
+    items = "".join(f'<li><a href="{file}" download>{escape(file[3:])}</a></li>' for file in files)
+    return f"<ul>{items}</ul>"
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
@@ -30,9 +56,14 @@ def table(verdicts: Sequence[Verdict]) -> str:
 
 def _test(row: Verdict) -> str:
     text = _text(row)
-    claim = f'<a href="#why-{_anchor(row)}">{row.claim.number}</a> {text["claim"]}'
-    paper = f"{text['where']}: {text['paper']}"
-    return _row(claim, _badge(row.verdict), text["here"], text["expected"], paper, _chapter(row))
+    return _row(*_judgement(row), f"{text['where']}: {text['paper']}", _chapter(row))
+
+
+def _judgement(row: Verdict, page: str = "") -> tuple[str, str, str, str]:
+    """The claim, its number a link to the reasons on `page`; its verdict; measured and needed."""
+    text = _text(row)
+    claim = f'<a href="{page}#why-{_anchor(row)}">{row.claim.number}</a> {text["claim"]}'
+    return claim, _badge(row.verdict), text["here"], text["expected"]
 
 
 def _chapter(row: Verdict) -> str:
@@ -42,6 +73,13 @@ def _chapter(row: Verdict) -> str:
     place = f"#{row.claim.figure}" if row.claim.figure else ""
     link = f'<a href="{stem}.html{place}">{number}</a>'
     return number if row.measured is None else link
+
+
+def tests(verdicts: Sequence[Verdict], stem: str, page: str = "10_verdicts.html") -> str:
+    """The tests that the chapter `stem` measures, as an HTML table whose links lead to `page`."""
+    rows = [row for row in verdicts if row.claim.metric.partition(".")[0] == stem]
+    body = "".join(_row(*_judgement(row, page), _text(row)["paper"]) for row in rows)
+    return _html(("claim", "verdict", "here", "holds if", "the paper"), body)
 
 
 def summary(verdicts: Sequence[Verdict], page: str = "chapters/10_verdicts.html") -> str:

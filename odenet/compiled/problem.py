@@ -1,0 +1,204 @@
+"""A solve as its graphs take it, and what they tell of it."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from odenet.compiled.graph import CannotCompile, Graph
+from odenet.compiled.loop import Ends
+from odenet.compiled.pieces import Law, Tolerances, Traced
+from odenet.solvers import (
+    Adaptive,
+    Field,
+    FixedSteps,
+    RungeKutta,
+    SolveError,
+    Stats,
+    Tableau,
+    rk_step,
+)
+from odenet.solvers.integrate import _failure, _land
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What ``solve`` was given: ``params`` are those of ``f`` called ``names``."""
+
+    f: Any
+    checked: Field
+    names: tuple[str, ...]
+    params: tuple[Tensor, ...]
+    ts: tuple[float, ...]
+    method: RungeKutta
+    control: Adaptive | FixedSteps
+
+    @property
+    def tableau(self) -> Tableau:
+        return self.method.tableau
+
+    def run(self, task: str, graph: Graph, y: Tensor, *arguments: Any) -> Any:
+        """The value of a graph of the field, for states like ``y``. Raises ``CannotCompile``."""
+        try:
+            return graph(self._named(task, y), self.f, self.params, *arguments)
+        except CannotCompile:
+            self.checked(_doubles(self.ts[0], y.device), y)  # type: ignore[arg-type]
+            raise  # unless the field is wrong: then it has said so itself
+
+    def _named(self, task: str, y: Tensor) -> str:
+        """A name for a compilation."""
+        field = type(self.f) if isinstance(self.f, nn.Module) else self.f
+        name = getattr(field, "__name__", type(field).__name__)
+        shape = "x".join(map(str, y.shape)) or "scalar"
+        kind = f"{str(y.dtype).removeprefix('torch.')} on {y.device.type}"
+        return f"{task} of {name}, {shape} {kind}, by {self.method.name}"
+
+
+class Given(NamedTuple):
+    """The numbers of a solve that a graph takes, as few tensors."""
+
+    stops: Tensor  # (2, n): the stops, and the length that a step to each must exceed
+    numbers: Tensor  # start, first length, how many stops, how many attempts, longest step
+    tolerances: tuple[Tensor, Tensor] | None
+
+    def unpack(self, law: Law | None) -> tuple[Tensor, Tensor, Ends, Adaptive | None]:
+        """The start, the first length, where the solve ends, its control; traced."""
+        # Copies: what a loop takes from outside must not share memory.
+        start, length, count, max_steps, max_step = (x.clone() for x in self.numbers.unbind())
+        stops, smallest = (x.clone() for x in self.stops.unbind())
+        control = None
+        if law is not None and self.tolerances is not None:
+            control = law.control(Tolerances(*self.tolerances, max_step))
+        return start, length, Ends(stops, smallest, count, max_steps), control
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where a solve starts and stops, piece by piece, under which control.
+
+    ``warm`` is the signed length that an earlier solve says to try first.
+    """
+
+    control: Adaptive | FixedSteps
+    start: float
+    pieces: Sequence[Sequence[float]]  # the stops of each; the last one ends it
+    warm: float = 0.0
+
+    @property
+    def stops(self) -> list[float]:
+        return [t for piece in self.pieces for t in piece]
+
+    @property
+    def searched(self) -> bool:
+        """Whether the first length is looked for."""
+        return isinstance(self.control, Adaptive) and not self.initial
+
+    @property
+    def initial(self) -> float:
+        if not isinstance(self.control, Adaptive):
+            return math.inf
+        warm = abs(self.warm) if math.isfinite(self.warm) else 0.0
+        return min(warm or self.control.initial or 0.0, self.control.max_step)
+
+    def given(self, device: torch.device) -> Given:
+        control, stops, smallest = self.control, self.stops, []
+        start = self.start
+        for piece in self.pieces:
+            reach = max(abs(start), abs(piece[-1]))
+            limit = max(control.min_step, 4 * sys.float_info.epsilon * reach)
+            smallest += [limit] * len(piece)
+            start = piece[-1]
+        rest = bucket(len(stops)) - len(stops)
+        table = [stops + [stops[-1]] * rest, smallest + [0.0] * rest]
+        length = math.copysign(self.initial, stops[0] - self.start)
+        max_step = control.max_step if isinstance(control, Adaptive) else math.inf
+        numbers = [self.start, length, len(stops), control.max_steps, max_step]
+        return Given(_doubles(table, device), _doubles(numbers, device), self._tolerances(device))
+
+    def _tolerances(self, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        if not isinstance(self.control, Adaptive):
+            return None
+        rtol, atol = (
+            x.to(device) if isinstance(x, Tensor) else _doubles(x, device)
+            for x in (self.control.rtol, self.control.atol)
+        )
+        return rtol, atol
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a graph tells of a solve; ``read`` counts outputs, or the turns that it took."""
+
+    t: float
+    dt: float
+    place: float
+    read: float
+    accepted: float
+    rejected: float
+    spent: float
+    failed: float
+    drift: float
+
+    def goes_on(self, plan: Plan) -> bool:
+        """Whether the solve stopped only because its record is full."""
+        ended = self.failed or self.place == len(plan.stops)
+        return not ended and self.spent < plan.control.max_steps
+
+    def count(self, stats: Stats, plan: Plan, tableau: Tableau, turns: int = 0) -> None:
+        """Add what was done: evaluations as the graph makes them, which is as the eager loop does.
+
+        ``turns``: how often the solve went on with a new state.
+        """
+        stats.accepted += int(self.accepted)
+        stats.rejected += int(self.rejected)
+        stats.dt = self.dt
+        attempts = int(self.accepted + self.rejected)
+        stats.nfe += 1 + plan.searched + (tableau.stages - 1) * attempts
+        finished = self.place == len(plan.stops)
+        stats.nfe += turns if tableau.fsal else int(self.accepted) - finished
+
+    def check(
+        self, plan: Plan, tableau: Tableau, field: Traced, y: Tensor, k: Tensor, stats: Stats
+    ) -> None:
+        """Raises ``SolveError`` for a solve that did not reach its end from ``(y, k)``."""
+        stops = plan.stops
+        if self.failed:  # the attempt is made again, to see why
+            t1 = _land(self.t, self.dt, stops[int(self.place)])
+
+            def timed(t: float, y: Tensor) -> Tensor:
+                return field(_doubles(t, y.device), y)
+
+            raise _failure(rk_step(tableau, timed, self.t, t1, y, k), stats)
+        if self.place < len(stops):
+            raise SolveError(f"more than {plan.control.max_steps} steps", self.t, self.dt, stats)
+
+
+def bucket(n: int) -> int:
+    """The power of two from ``n`` on: so many numbers share a graph."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def padded(ts: Sequence[float], like: float, device: torch.device) -> Tensor:
+    """The times, and then infinities of the sign of ``like``, to a length that others share."""
+    rest = bucket(len(ts)) - len(ts)
+    return _doubles([*ts, *[math.copysign(math.inf, like)] * rest], device)
+
+
+def law_of(control: Adaptive | FixedSteps, part: int | None = None) -> Law | None:
+    return Law.of(control, part) if isinstance(control, Adaptive) else None
+
+
+def complete(tableau: Tableau) -> None:
+    """What a tableau computes on first use, which cannot be traced."""
+    for name in ("stages", "fsal", "nodes", "rows", "weights", "error_weights"):
+        getattr(tableau, name)
+
+
+def _doubles(values: Any, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64, device=device)
