@@ -277,6 +277,45 @@ class Branches(Field):
         return -y if y.sum() > 0 else super().forward(t, y)
 
 
+class Counts(Field):
+    def __init__(self):
+        super().__init__()
+        self.calls = 1000
+
+    def forward(self, t, y):
+        self.calls += 1
+        self.calls += 1  # a number that is replaced twice may lie where it lay before
+        return super().forward(t, y)
+
+
+class Lists(Field):
+    def __init__(self):
+        super().__init__()
+        self.times = []
+
+    def forward(self, t, y):
+        self.times.append(t)
+        return super().forward(t, y)
+
+
+class Averages(Field):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3, dtype=torch.float64))
+
+    def forward(self, t, y):
+        self.mean.mul_(0.9).add_(0.1 * y.detach().mean(0))
+        return super().forward(t, y)
+
+
+@pytest.mark.parametrize("kind", [Counts, Lists, Averages])
+def test_a_field_that_a_call_changes_is_refused_each_time(uncompiled, kind):
+    field, solver = kind(), Solver("euler", FixedSteps(2), Compiled())
+    for _ in range(2):
+        with pytest.raises(CannotCompile, match=f"{kind.__name__} changes its own"):
+            solve(field, initial_state(), TIMES, solver)
+
+
 class WantsNumbers(Field):
     def forward(self, t, y):
         return math.sin(t) * y

@@ -48,8 +48,12 @@ class Problem:
         try:
             return graph(self._named(task, y), self.f, self.params, *arguments)
         except CannotCompile:
-            self.checked(_doubles(self.ts[0], y.device), y)  # type: ignore[arg-type]
+            self.slope(self.ts[0], y)
             raise  # unless the field is wrong: then it has said so itself
+
+    def slope(self, t: float, y: Tensor) -> Tensor:
+        """The field as it is, with the time as compiled code gives it; says what is wrong."""
+        return self.checked(_doubles(t, y.device), y)  # type: ignore[arg-type]
 
     def _named(self, task: str, y: Tensor) -> str:
         """A name for a compilation."""

@@ -13,6 +13,7 @@ from odenet.compiled.backsolve import solve_backward
 from odenet.compiled.forward import Recorded, solve_forward
 from odenet.compiled.graph import CannotCompile
 from odenet.compiled.problem import Problem
+from odenet.compiled.purity import require_pure
 from odenet.compiled.replay import pull_back
 from odenet.gradients import GRADIENTS, Adjoint, Checkpoint, Gradient
 from odenet.gradients.function import Pullback, with_pullback
@@ -44,8 +45,8 @@ class Compiled:
 
     The field must take its time as a tensor without dimensions and must not branch on values.
     Raises ``CannotCompile``, a ``ValueError``, for what cannot be compiled, and never solves slowly
-    instead. It must not change Python state either, such as a counter of its own calls: that is
-    refused where the compiler notices, and else happens while tracing only.
+    instead. A module that changes its own attributes or buffers, such as a counter of its calls, is
+    refused too: in compiled code that would happen once, while tracing.
     """
 
     rule: Checkpoint | Adjoint
@@ -75,48 +76,32 @@ class Compiled:
         if isinstance(self.rule, Adjoint):
             _check_method(self.rule.method or method)
             _check_control(self.rule.control or control)
+        require_pure(problem, y0)
         work = Work()
         if not (torch.is_grad_enabled() and any(x.requires_grad for x in (y0, *params))):
             with torch.no_grad():
                 ys, _ = solve_forward(problem, y0, work.forward, recorded=False)
             return Solution(tuple(ts), ys, work)
 
-        checkpoints = isinstance(self.rule, Checkpoint)
-
         def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
-            ys, steps = solve_forward(problem, y0, work.forward, recorded=checkpoints)
             if isinstance(self.rule, Adjoint):
-                return ys, [ys], _Backsolve(problem, self.rule, work).pullback
+                ys, _ = solve_forward(problem, y0, work.forward, recorded=False)
+                return ys, [ys], _backsolve(problem, self.rule, work)
+            ys, steps = solve_forward(problem, y0, work.forward, recorded=True)
             # The records are kept by autograd, which frees them after the pullback.
-            bare = replace(steps, records=())
-            return ys, steps.tensors, _Replay(problem, bare, work).pullback
+            return ys, steps.tensors, _replay(problem, replace(steps, records=()), work)
 
         return Solution(tuple(ts), with_pullback(primal, y0, *params), work)
 
 
-@dataclass(frozen=True)
-class _Replay:
-    problem: Problem
-    steps: Recorded
-    work: Work
-
-    def pullback(
-        self, cotangent: Tensor, inputs: Sequence[Tensor], kept: Sequence[Tensor]
-    ) -> list[Tensor]:
-        steps = self.steps.with_tensors(kept)
-        return pull_back(self.problem, steps, inputs[0], cotangent, self.work.backward)
+def _replay(problem: Problem, steps: Recorded, work: Work) -> Pullback:
+    return lambda cotangent, inputs, kept: pull_back(
+        problem, steps.with_tensors(kept), inputs[0], cotangent, work.backward
+    )
 
 
-@dataclass(frozen=True)
-class _Backsolve:
-    problem: Problem
-    rule: Adjoint
-    work: Work
-
-    def pullback(
-        self, cotangent: Tensor, inputs: Sequence[Tensor], kept: Sequence[Tensor]
-    ) -> list[Tensor]:
-        return solve_backward(self.problem, self.rule, kept[0], cotangent, self.work)
+def _backsolve(problem: Problem, rule: Adjoint, work: Work) -> Pullback:
+    return lambda cotangent, inputs, kept: solve_backward(problem, rule, kept[0], cotangent, work)
 
 
 def _problem(
