@@ -316,6 +316,16 @@ def test_a_field_that_a_call_changes_is_refused_each_time(uncompiled, kind):
             solve(field, initial_state(), TIMES, solver)
 
 
+def test_a_field_is_called_once_to_see_whether_that_changes_it(uncompiled, monkeypatch):
+    calls = []
+    whole = Field.forward
+    monkeypatch.setattr(Field, "forward", lambda *given: calls.append(0) or whole(*given))
+    field, solver = Field(), Solver("rk4", FixedSteps(3), Compiled())
+    with torch.no_grad():
+        works = [solve(field, initial_state(), TIMES[:2], solver).work for _ in range(2)]
+    assert len(calls) == 1 + sum(work.forward.nfe for work in works)
+
+
 class WantsNumbers(Field):
     def forward(self, t, y):
         return math.sin(t) * y

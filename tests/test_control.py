@@ -135,3 +135,17 @@ def test_a_resumed_control_keeps_its_step():
 def test_impossible_settings_are_refused(make):
     with pytest.raises(ValueError, match="must|only one"):
         make()
+
+
+@pytest.mark.parametrize("end", [2.0, -2.0])
+def test_the_first_length_is_looked_for_in_the_direction_of_the_solve(end):
+    seen = []
+
+    def field(t, y):
+        seen.append(t)
+        return -y
+
+    y = torch.ones(3)
+    dt = Adaptive(1e-6, 1e-6).first_step(field, 0.0, y, -y, end, 5)
+    (trial,) = seen
+    assert 0 < trial / end < 1 and 0 < dt / end < 1

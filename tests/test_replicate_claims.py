@@ -263,6 +263,8 @@ def test_tables_show_each_test_and_its_claim(clone):
 
 
 def test_the_answer_counts_the_claims_by_their_first_test(clone):
+    looser = ROW | {"id": "looser", "accept": [0, 100]}  # a second test, which always holds
+    (clone / "book/claims.yml").write_text(text(ROW, looser, PLAIN))
     assert page.answer(judged(clone)).endswith(
         "2 claims, our main tests support 0, contradict 0 and leave 0 undecided; 2 wait for a run."
     )
