@@ -1,0 +1,160 @@
+"""Time against achieved error of a solve, here and in other libraries, one core for each."""
+
+import copy
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from odenet.compiled import CannotCompile
+from odenet.experiments import speed_ways
+from odenet.experiments.speed_tasks import Task, task
+from odenet.experiments.speed_ways import Way
+from odenet.ode import Solver, solve
+from odenet.solvers import Adaptive
+
+ROUNDS = 3  # at least
+EULER = 1000  # steps
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One task, solved or differentiated in all ways at each tolerance."""
+
+    task: str  # one of ``speed_tasks.TASKS``
+    outputs: int = 1  # times after the start at which the state is seen
+    gradient: bool = False  # of the mean square of the states, beside solving
+    tolerances: Sequence[float] = (1e-3, 1e-5)  # relative and absolute
+    compiled: Sequence[str] = ("checkpoint", "adjoint")  # the gradient rules compiled too
+    seed: int = 0  # of the weights and the start
+    rounds: int = 50  # at most; every way once in each, one after the other
+    seconds: float = 1.0  # after which a way has been timed enough at one tolerance
+    reference: float = 1e-9  # tolerance of the exact solve, in double precision
+    versions: Mapping[str, str] = field(default_factory=dict)  # of the libraries beside ours
+
+
+def run(trial: Trial, folder: Path) -> dict[str, Any]:
+    """The times, and what they bought.
+
+    ``rows``: of each way and tolerance, the ``seconds`` of every round and the ``error``, relative
+    and in the Euclidean norm over all that is returned (None for evaluations alone). ``first``: of
+    each way, the seconds of its first call, in which some compile. ``euler``: of some ways, the
+    seconds of each round of a thousand steps of Euler's method, forward only. ``missing``: of ways
+    that cannot run here, the reason. Raises ValueError for an unknown task.
+    """
+    work = task(trial.task, trial.outputs, trial.seed)
+    with one_core():
+        if trial.gradient:
+            ways = speed_ways.gradient_ways(trial.task, work, trial.compiled)
+        else:
+            ways = speed_ways.forward_ways(trial.task, work)
+        first, missing = _first(ways, trial.tolerances[0], trial.task)
+        exact = _exact(work, trial)
+        rows = [
+            row
+            for tolerance in tqdm(trial.tolerances, f"{trial.task}, timed", unit="tolerance")
+            for row in _rows(ways, tolerance, exact, trial)
+        ]
+        euler = {} if trial.gradient else _euler(trial, work, missing)
+    return {"rows": rows, "first": first, "euler": euler, "missing": missing}
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Inside, PyTorch uses one thread, and on Linux whatever starts one has the same single core."""
+    threads = torch.get_num_threads()
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
+    torch.set_num_threads(1)
+    if cores:
+        os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if cores:
+            os.sched_setaffinity(0, cores)
+
+
+def _first(
+    ways: dict[str, Way], tolerance: float, title: str
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The seconds of first calls; ways that cannot be compiled here are taken out."""
+    seconds, missing = {}, {}
+    for name in tqdm(list(ways), f"{title}, first call", unit="way"):
+        started = time.perf_counter()
+        try:
+            ways[name](tolerance)
+        except CannotCompile as error:
+            missing[name] = str(error)
+            del ways[name]
+        else:
+            seconds[name] = time.perf_counter() - started
+    return seconds, missing
+
+
+def _rows(
+    ways: Mapping[str, Way], tolerance: float, exact: np.ndarray, trial: Trial
+) -> list[dict[str, Any]]:
+    errors = {name: _error(way(tolerance), exact) for name, way in ways.items()}
+    calls = {name: (lambda way=way: way(tolerance)) for name, way in ways.items()}
+    times = interleaved(calls, trial.rounds, trial.seconds)
+    return [
+        {"way": name, "tolerance": tolerance, "error": errors[name], "seconds": times[name]}
+        for name in ways
+    ]
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], rounds: int, enough: float
+) -> dict[str, list[float]]:
+    """The seconds of each call, in rounds of all of them, so that a slow minute slows them all.
+
+    Three rounds for each at least; no more where its calls took ``enough`` seconds together.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(max(rounds, ROUNDS)):
+        for name, call in calls.items():
+            if number < ROUNDS or sum(times[name]) < enough:
+                started = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - started)
+    return times
+
+
+def _error(found: Sequence[Any], exact: np.ndarray) -> float | None:
+    if not found:
+        return None
+    return float(np.linalg.norm(_flat(found) - exact) / np.linalg.norm(exact))
+
+
+def _flat(arrays: Sequence[Any]) -> np.ndarray:
+    return np.concatenate([np.asarray(x, dtype=np.float64).ravel() for x in arrays])
+
+
+def _exact(work: Task, trial: Trial) -> np.ndarray:
+    """The states or gradients of a much tighter solve in double precision."""
+    exact_field = copy.deepcopy(work.field).double()
+    y0 = work.y0.double().requires_grad_(trial.gradient)
+    solver = Solver("dopri8", Adaptive(trial.reference, trial.reference), "checkpoint")
+    with torch.set_grad_enabled(trial.gradient):
+        ys = solve(exact_field, y0, work.ts.double(), solver).ys
+    if not trial.gradient:
+        return _flat([ys])
+    return _flat(torch.autograd.grad(ys.square().mean(), [y0, *exact_field.parameters()]))
+
+
+def _euler(trial: Trial, work: Task, missing: Mapping[str, str]) -> dict[str, list[float]]:
+    ways = speed_ways.euler_ways(trial.task, work)
+    calls = {
+        name: (lambda way=way: way(EULER)) for name, way in ways.items() if name not in missing
+    }
+    for call in calls.values():
+        call()  # compiles
+    return interleaved(calls, trial.rounds, trial.seconds)
