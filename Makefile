@@ -40,6 +40,9 @@ setup: $(READY) ## Make the environment (.venv); the other targets do it when ne
 	$(PY) -m pip install -c constraints.txt -e '.[replicate,test]'
 	@touch $@
 
+peers: $(READY) ## Add the libraries that 09_speed compares ours with (diffrax, torchode, torchdyn)
+	$(PY) -m pip install -c constraints.txt -e '.[peers]'
+
 replicate: $(READY) ## Run the notebooks and render them as a book (PROFILE=smoke|quick|paper JOBS=4 CLUSTER=tcp://...)
 	@status=0; $(REPLICATE) run --profile $(PROFILE) $(LIMITED) || status=$$?; \
 	if [ $$status -lt 2 ]; then $(REPLICATE) book --profile $(PROFILE) || status=$$?; fi; exit $$status
@@ -75,9 +78,8 @@ book: $(READY) ## Render the published evidence (book/chapters)
 readme: $(READY) ## Bring table and figure of README.md up to date with the published evidence
 	@$(REPLICATE) readme
 
-bench: $(READY) ## Precision, time, gradient error and memory of a solve, beside torchdiffeq and SciPy
+bench: $(READY) ## Error and evaluations on the DETEST problems, beside torchdiffeq and SciPy (time: 09_speed)
 	@$(PY) benchmarks/precision.py
-	@$(PY) benchmarks/solvers.py
 
 check: $(READY) ## Say which notebooks of PROFILE are fresh, stale or missing
 	@$(REPLICATE) check --profile $(PROFILE)
@@ -100,4 +102,4 @@ clean: ## Delete rendered books and tool caches; keep evidence, results, data an
 usage:
 	@echo 'usage: make notebook NB=03_mnist P="epochs=2 seed=1"' >&2; exit 2
 
-.PHONY: help setup replicate notebook test lint types unit nbval smoke book readme bench check verdicts cache forget lab clean usage
+.PHONY: help setup peers replicate notebook test lint types unit nbval smoke book readme bench check verdicts cache forget lab clean usage

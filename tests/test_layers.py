@@ -18,7 +18,7 @@ BELOW = {  # layer -> the layers it may import, besides itself
     "compiled": {"solvers", "gradients"},
     "models": {"solvers", "gradients", "ode"},
     "training": {"solvers", "gradients", "ode", "models"},
-    "experiments": {"solvers", "gradients", "ode", "models", "training", "data"},
+    "experiments": {"solvers", "gradients", "ode", "compiled", "models", "training", "data"},
     "data": set(),
     "figures": set(),
     "replicate": set(),

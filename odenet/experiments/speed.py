@@ -21,7 +21,6 @@ from odenet.ode import Solver, solve
 from odenet.solvers import Adaptive
 
 ROUNDS = 3  # at least
-EULER = 1000  # steps
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     ``rows``: of each way and tolerance, the ``seconds`` of every round and the ``error``, relative
     and in the Euclidean norm over all that is returned (None for evaluations alone). ``first``: of
     each way, the seconds of its first call, in which some compile. ``euler``: of some ways, the
-    seconds of each round of a thousand steps of Euler's method, forward only. ``missing``: of ways
-    that cannot run here, the reason. Raises ValueError for an unknown task.
+    seconds a step of Euler's method in each round, forward only. ``missing``: of ways that cannot
+    run here, the reason. Raises ValueError for an unknown task.
     """
     work = task(trial.task, trial.outputs, trial.seed)
     with one_core():
@@ -68,7 +67,7 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Inside, PyTorch uses one thread, and on Linux whatever starts one has the same single core."""
+    """Inside, PyTorch has one thread, and on Linux all threads of the process the same core."""
     threads = torch.get_num_threads()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
     torch.set_num_threads(1)
@@ -151,10 +150,12 @@ def _exact(work: Task, trial: Trial) -> np.ndarray:
 
 
 def _euler(trial: Trial, work: Task, missing: Mapping[str, str]) -> dict[str, list[float]]:
+    steps = max(10, min(1000, 10**6 // work.y0.numel()))
     ways = speed_ways.euler_ways(trial.task, work)
     calls = {
-        name: (lambda way=way: way(EULER)) for name, way in ways.items() if name not in missing
+        name: (lambda way=way: way(steps)) for name, way in ways.items() if name not in missing
     }
     for call in calls.values():
         call()  # compiles
-    return interleaved(calls, trial.rounds, trial.seconds)
+    times = interleaved(calls, trial.rounds, trial.seconds)
+    return {name: [taken / steps for taken in each] for name, each in times.items()}

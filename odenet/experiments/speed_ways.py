@@ -1,4 +1,4 @@
-"""The ways to solve a task and to differentiate it: ours, and those of the libraries installed here.
+"""The ways to solve a task and to differentiate it: ours, and those of libraries installed here.
 
 A *way* takes a tolerance, relative and absolute, and returns arrays: the states at the task's
 times, or the gradients of their mean square for the start and the parameters. All of them
@@ -63,7 +63,10 @@ def gradient_ways(name: str, task: Task, compiled: Sequence[str]) -> dict[str, W
 
 
 def euler_ways(name: str, task: Task) -> dict[str, Callable[[int], Sequence[Any]]]:
-    """From start to end in so many steps of Euler's method: loops that do little but evaluate."""
+    """From start to end in so many steps of Euler's method, which does little but evaluate.
+
+    Beside the libraries: ``evaluations alone``, from Python.
+    """
     end = task.ts[[0, -1]].tolist()
 
     def ours(rule: str | Compiled) -> Callable[[int], Sequence[Any]]:
@@ -74,7 +77,11 @@ def euler_ways(name: str, task: Task) -> dict[str, Callable[[int], Sequence[Any]
 
         return way
 
-    ways = {"odenet": ours("backprop"), "odenet compiled": ours(Compiled())}
+    ways = {
+        "evaluations alone": lambda steps: _evaluated(task, steps),
+        "odenet": ours("backprop"),
+        "odenet compiled": ours(Compiled()),
+    }
     return ways | ({"diffrax": Diffrax(name, task).euler} if DIFFRAX else {})
 
 
@@ -159,11 +166,17 @@ def _alone(task: Task) -> Way:
         if tolerance not in counts:
             solution = solve(task.field, task.y0, task.ts, _solver(tolerance))
             counts[tolerance] = solution.work.forward.nfe
-        for _ in range(counts[tolerance]):
-            task.field(0.0, task.y0)
-        return []
+        return _evaluated(task, counts[tolerance])
 
     return way
+
+
+@torch.no_grad()
+def _evaluated(task: Task, times: int) -> Sequence[Any]:
+    """Nothing, after so many evaluations of the field."""
+    for _ in range(times):
+        task.field(0.0, task.y0)
+    return []
 
 
 def _without_gradient(task: Task, states: States) -> Way:
