@@ -72,8 +72,8 @@ def euler_ways(name: str, task: Task) -> dict[str, Callable[[int], Sequence[Any]
     def ours(rule: str | Compiled) -> Callable[[int], Sequence[Any]]:
         @torch.no_grad()
         def way(steps: int) -> Sequence[Any]:
-            control = FixedSteps((end[1] - end[0]) / steps)
-            return [solve(task.field, task.y0, end, Solver("euler", control, rule)).ys]
+            solver = Solver("euler", FixedSteps(steps), rule)
+            return [solve(task.field, task.y0, end, solver).ys]
 
         return way
 
