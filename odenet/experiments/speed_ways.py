@@ -21,6 +21,7 @@ from odenet.experiments.speed_tasks import Task
 from odenet.ode import Solver, solve
 from odenet.solvers import Adaptive, FixedSteps
 
+Rule = str | Compiled
 Way = Callable[[float], Sequence[Any]]
 States = Callable[[Tensor, float], Tensor]  # start and tolerance -> states at the task's times
 LIBRARIES = ("torchdiffeq", "torchode", "torchdyn", "diffrax", "jax", "scipy")
@@ -69,7 +70,7 @@ def euler_ways(name: str, task: Task) -> dict[str, Callable[[int], Sequence[Any]
     """
     end = task.ts[[0, -1]].tolist()
 
-    def ours(rule: str | Compiled) -> Callable[[int], Sequence[Any]]:
+    def ours(rule: Rule) -> Callable[[int], Sequence[Any]]:
         @torch.no_grad()
         def way(steps: int) -> Sequence[Any]:
             solver = Solver("euler", FixedSteps(steps), rule)
@@ -85,14 +86,14 @@ def euler_ways(name: str, task: Task) -> dict[str, Callable[[int], Sequence[Any]
     return ways | ({"diffrax": Diffrax(name, task).euler} if DIFFRAX else {})
 
 
-def _ours(task: Task, rule: str | Compiled) -> States:
+def _ours(task: Task, rule: Rule) -> States:
     def states(y0: Tensor, tolerance: float) -> Tensor:
         return solve(task.field, y0, task.ts, _solver(tolerance, rule)).ys
 
     return states
 
 
-def _solver(tolerance: float, rule: str | Compiled = "backprop") -> Solver:
+def _solver(tolerance: float, rule: Rule = "backprop") -> Solver:
     return Solver("dopri5", Adaptive(tolerance, tolerance), rule)
 
 

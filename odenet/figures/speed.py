@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from odenet.figures.style import LINES, MARKERS, PALETTE, legend_above, new_figure
+from odenet.figures.style import LINES, MARKERS, PALETTE, legend_above, new_figure, plain_log
 
 Row = Mapping[str, Any]
 
@@ -28,14 +28,13 @@ def work_precision(panels: Mapping[str, Sequence[Row]]) -> Figure:
     for ax, (title, rows) in zip(axes.flat, panels.items(), strict=False):
         for way in ways:
             _draw(ax, [row for row in rows if row["way"] == way], _look(way, ways))
-        ax.set(title=title, xscale="log", yscale="log")
+        ax.set(title=title, xlabel="relative error", xscale="log", yscale="log")
+        plain_log(ax.yaxis)
         ax.grid()
     for ax in axes.flat[len(panels) :]:
-        ax.set_visible(False)
+        ax.remove()
     for ax in axes[:, 0]:
         ax.set_ylabel("time (ms)")
-    for ax in axes.flat[max(len(panels) - columns, 0) : len(panels)]:
-        ax.set_xlabel("relative error")
     handles = [Line2D([], [], **_look(way, ways), label=way) for way in ways]
     legend_above(figure, handles, 3)
     return figure

@@ -1,0 +1,117 @@
+"""What chapter 09 times: all libraries do the same work, and the clock is fair to them."""
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from odenet.compiled import CannotCompile
+from odenet.experiments import speed, speed_jax, speed_ways
+from odenet.experiments.speed_tasks import TASKS, task
+
+QUICK = {"tolerances": (1e-4,), "rounds": 1, "seconds": 0.0, "reference": 1e-7}
+SMALL = [name for name in TASKS if name != "mnist"]
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Compiled solves by the rules themselves: what they compute is tested with them."""
+    monkeypatch.setattr(speed_ways, "Compiled", lambda rule="checkpoint": rule)
+
+
+@pytest.mark.parametrize("gradient", [False, True], ids=["forward", "gradient"])
+@pytest.mark.parametrize("name", SMALL)
+def test_all_ways_compute_the_same(name, gradient, eager):
+    result = speed.run(speed.Trial(name, 2, gradient, **QUICK), Path())
+    errors = {row["way"]: row["error"] for row in result["rows"]}
+    assert errors.pop("evaluations alone", None) is None
+    assert {"odenet compiled", "SciPy"} < set(errors) or gradient
+    assert all(0 < error < 5e-3 for error in errors.values())
+    assert set(result["first"]) >= set(errors) and not result["missing"]
+
+
+def test_each_round_of_each_way_is_kept(eager):
+    result = speed.run(speed.Trial("small", 1, compiled=(), **QUICK), Path())
+    assert all(len(row["seconds"]) == speed.ROUNDS for row in result["rows"])
+    assert {"odenet", "odenet compiled", "evaluations alone"} <= set(result["euler"])
+
+
+def test_a_way_that_cannot_be_compiled_is_left_out_with_its_reason(monkeypatch):
+    class Uncompiled:
+        keeps = False
+
+        def __call__(self, *_):
+            raise CannotCompile("no compiler here")
+
+    monkeypatch.setattr(speed_ways, "Compiled", lambda rule="checkpoint": Uncompiled())
+    result = speed.run(speed.Trial("small", 1, **QUICK), Path())
+    assert result["missing"] == {"odenet compiled": "no compiler here"}
+    kept = {row["way"] for row in result["rows"]}
+    assert "odenet" in kept and "odenet compiled" not in kept | set(result["euler"])
+
+
+def test_as_many_evaluations_alone_as_in_our_solve(eager):
+    work = task("small", 1, 0)
+    calls = []
+    work.field.register_forward_hook(lambda *_: calls.append(1))
+    ways = speed_ways.forward_ways("small", work)
+    ways["odenet"](1e-4)
+    solved = len(calls)
+    ways["evaluations alone"](1e-4)  # counts them in a solve of its own
+    del calls[:]
+    ways["evaluations alone"](1e-4)
+    assert len(calls) == solved > 10
+
+
+def test_calls_take_turns_until_each_was_timed_enough(monkeypatch):
+    monkeypatch.setattr(speed.time, "perf_counter", itertools.count().__next__)  # a second a look
+    order = []
+    calls = {name: (lambda name=name: order.append(name)) for name in "ab"}
+    times = speed.interleaved(calls, rounds=9, enough=5.0)
+    assert order == list("ab" * 5)
+    assert times == {"a": [1] * 5, "b": [1] * 5}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no choice of cores here")
+def test_one_core_is_given_back():
+    before = torch.get_num_threads(), os.sched_getaffinity(0)
+    with pytest.raises(KeyError), speed.one_core():
+        assert torch.get_num_threads() == len(os.sched_getaffinity(0)) == 1
+        raise KeyError
+    assert (torch.get_num_threads(), os.sched_getaffinity(0)) == before
+
+
+def test_a_task_is_the_same_for_the_same_seed_and_leaves_the_generator_alone():
+    state = torch.get_rng_state()
+    first, again, other = task("flow", 1, 0), task("flow", 1, 0), task("flow", 1, 1)
+    assert torch.equal(first.y0, again.y0) and not torch.equal(first.y0, other.y0)
+    assert all(map(torch.equal, first.parameters, again.parameters))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_trace_of_the_flow_is_that_of_its_jacobian():
+    work = task("flow", 1, 0)
+    state = work.y0[:3]
+    jacobian = torch.func.jacrev(lambda z: work.field(0.0, torch.cat((z, state[:, 2:]), 1)))
+    slopes = jacobian(state[:, :2])[:, :2]  # of each point's slope, for each point
+    traces = torch.stack([slopes[i, :, i].trace() for i in range(3)])
+    torch.testing.assert_close(work.field(0.0, state)[:, 2], -traces)
+
+
+def test_an_unknown_task_is_named():
+    with pytest.raises(ValueError, match="unknown task 'large'; known: small"):
+        task("large", 1, 0)
+
+
+@pytest.mark.skipif(not speed_jax.INSTALLED, reason="diffrax is not installed")
+@pytest.mark.parametrize("name", TASKS)
+def test_the_fields_in_jax_are_those_in_pytorch(name):
+    work = task(name, 1, 0)
+    arrays = [x.detach().numpy() for x in (work.y0, *work.parameters)]
+    with torch.no_grad():
+        expected = work.field(0.3, work.y0).numpy()
+    found = np.asarray(speed_jax.SLOPES[name](0.3, arrays[0], arrays[1:]))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
