@@ -22,9 +22,8 @@ def work_precision(panels: Mapping[str, Sequence[Row]]) -> Figure:
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
     ways = list(dict.fromkeys(row["way"] for rows in panels.values() for row in rows))
-    figure, axes = new_figure(
-        0.9 + 2.3 * lines + 0.2 * len(ways) / 3, lines, columns, squeeze=False
-    )
+    height = 0.9 + 2.3 * lines + 0.07 * len(ways)  # and the legend's
+    figure, axes = new_figure(height, lines, columns, squeeze=False)
     for ax, (title, rows) in zip(axes.flat, panels.items(), strict=False):
         for way in ways:
             _draw(ax, [row for row in rows if row["way"] == way], _look(way, ways))
