@@ -19,6 +19,7 @@ from odenet.experiments.speed_tasks import Task, task
 from odenet.experiments.speed_ways import Way
 from odenet.ode import Solver, solve
 from odenet.solvers import Adaptive
+from odenet.training import progress_stream
 
 ROUNDS = 3  # at least
 
@@ -49,16 +50,16 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     run here, the reason. Raises ValueError for an unknown task.
     """
     work = task(trial.task, trial.outputs, trial.seed)
-    with one_core():
+    with one_core(), progress_stream() as stream:
         if trial.gradient:
             ways = speed_ways.gradient_ways(trial.task, work, trial.compiled)
         else:
             ways = speed_ways.forward_ways(trial.task, work)
-        first, missing = _first(ways, trial.tolerances[0], trial.task)
+        first, missing = _first(ways, trial.tolerances[0])
         exact = _exact(work, trial)
         rows = [
             row
-            for tolerance in tqdm(trial.tolerances, f"{trial.task}, timed", unit="tolerance")
+            for tolerance in tqdm(trial.tolerances, f"{trial.task}, timed", file=stream)
             for row in _rows(ways, tolerance, exact, trial)
         ]
         euler = {} if trial.gradient else _euler(trial, work, missing)
@@ -81,12 +82,10 @@ def one_core() -> Iterator[None]:
             os.sched_setaffinity(0, cores)
 
 
-def _first(
-    ways: dict[str, Way], tolerance: float, title: str
-) -> tuple[dict[str, float], dict[str, str]]:
+def _first(ways: dict[str, Way], tolerance: float) -> tuple[dict[str, float], dict[str, str]]:
     """The seconds of first calls; ways that cannot be compiled here are taken out."""
     seconds, missing = {}, {}
-    for name in tqdm(list(ways), f"{title}, first call", unit="way"):
+    for name in list(ways):
         started = time.perf_counter()
         try:
             ways[name](tolerance)
