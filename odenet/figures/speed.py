@@ -22,7 +22,7 @@ def work_precision(panels: Mapping[str, Sequence[Row]]) -> Figure:
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
     ways = list(dict.fromkeys(row["way"] for rows in panels.values() for row in rows))
-    height = 0.9 + 2.3 * lines + 0.07 * len(ways)  # and the legend's
+    height = 0.9 + 2.3 * lines + 0.1 * len(ways)  # the last is the legend's
     figure, axes = new_figure(height, lines, columns, squeeze=False)
     for ax, (title, rows) in zip(axes.flat, panels.items(), strict=False):
         for way in ways:
@@ -35,7 +35,7 @@ def work_precision(panels: Mapping[str, Sequence[Row]]) -> Figure:
     for ax in axes[:, 0]:
         ax.set_ylabel("time (ms)")
     handles = [Line2D([], [], **_look(way, ways), label=way) for way in ways]
-    legend_above(figure, handles, 3)
+    legend_above(figure, handles, 2 if max(map(len, ways), default=0) > 20 else 3)
     return figure
 
 
