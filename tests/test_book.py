@@ -34,7 +34,8 @@ def glued(name: str, mime: str, value: str) -> NotebookNode:
 
 MNIST = executed(
     v4.new_markdown_cell(
-        "# MNIST\n\nThe claim {cite:p}`chen2018neural`, {numref}`fig-depth`, and $$h' = f(h, t)$$"
+        "# MNIST\n\nThe claim {cite:p}`chen2018neural`, {numref}`fig-depth`, and $$h' = f(h, t)$$."
+        "\n\nSee {doc}`06_flows` and {doc}`10_verdicts`."
     ),
     shows(
         {"image/svg+xml": PLOT},
@@ -99,6 +100,11 @@ def test_contents_list_the_chapters_that_exist(built):
     links = {link for _, link in Page(built / "index.html").links}
     assert {"chapters/03_mnist.html", "chapters/10_verdicts.html"} <= links
     assert not any("05_spirals" in link for link in links)
+
+
+def test_a_chapter_that_does_not_exist_is_named_and_not_linked(built):
+    assert '<span class="pre">06_flows</span>' in (built / "chapters/03_mnist.html").read_text()
+    assert "10_verdicts.html" in {link for _, link in Page(built / "chapters/03_mnist.html").links}
 
 
 def test_markdown_tables_are_tables(built):

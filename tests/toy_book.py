@@ -17,6 +17,8 @@ def checkout(root: Path, *, published: bool = False, **chapters: NotebookNode) -
     for name in ("CITATION.cff", "LICENSE", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
     (root / "notebooks/profiles").mkdir(parents=True)
+    for path in ROOT.glob("notebooks/*.ipynb"):
+        shutil.copy(path, root / "notebooks")
     for kind in ("chapters", "records"):
         (root / "book/_build/smoke" / kind).mkdir(parents=True)
     for stem, notebook in chapters.items():

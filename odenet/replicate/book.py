@@ -34,7 +34,7 @@ def build(root: Path, profile: str) -> Path:
     _require_sound(chapters, profile)
     source = run.work / "source"
     clone, stems = repository(root), [path.stem for path in chapters]
-    _stage(root / "book", chapters, source)
+    _stage(root / "book", chapters, source, absent=set(run.stems) - set(stems))
     if clone.address:
         write(source / "_colab.md", _colab(clone, stems))
     records = [path for stem in stems if (path := run.records / f"{stem}.json").is_file()]
@@ -59,14 +59,20 @@ def _holds_error(path: Path) -> bool:
     return any(out.output_type == "error" for cell in cells for out in cell.get("outputs", []))
 
 
-def _stage(book: Path, chapters: list[Path], source: Path) -> None:
-    """`source` holds the book's own pages and exactly these chapters."""
+def _stage(book: Path, chapters: list[Path], source: Path, absent: set[str]) -> None:
+    """`source` holds the book's own pages and exactly these chapters.
+
+    Where they would link to one that is `absent`, they name it.
+    """
     shutil.rmtree(source, ignore_errors=True)
     others = shutil.ignore_patterns("_build", "chapters", "records", "__pycache__")
     shutil.copytree(book, source, ignore=others)
     (source / "chapters").mkdir()
     for path in chapters:
-        shutil.copy(path, source / "chapters")
+        text = path.read_text(encoding="utf-8")
+        for stem in absent - {VERDICTS}:
+            text = text.replace(f"{{doc}}`{stem}`", f"`{stem}`")
+        write(source / "chapters" / path.name, text)
     if not (judged := source / f"chapters/{VERDICTS}.ipynb").exists():
         nbformat.write(_unjudged([path.stem for path in chapters]), judged)
     toc = yaml.safe_load((source / "_toc.yml").read_text())
