@@ -35,7 +35,7 @@ def glued(name: str, mime: str, value: str) -> NotebookNode:
 MNIST = executed(
     v4.new_markdown_cell(
         "# MNIST\n\nThe claim {cite:p}`chen2018neural`, {numref}`fig-depth`, and $$h' = f(h, t)$$."
-        "\n\nSee {doc}`06_flows` and {doc}`10_verdicts`."
+        "\n\nSee {doc}`06_flows`, {doc}`flows <06_flows>` and {doc}`the end <10_verdicts>`."
     ),
     shows(
         {"image/svg+xml": PLOT},

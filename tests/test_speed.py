@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from odenet.compiled import CannotCompile
-from odenet.experiments import speed, speed_jax, speed_ways
+from odenet.experiments import speed, speed_jax, speed_ratios, speed_ways
 from odenet.experiments.speed_tasks import TASKS, task
+from odenet.gradients import GRADIENTS
 
 QUICK = {"tolerances": (1e-4,), "rounds": 1, "seconds": 0.0, "reference": 1e-7}
 SMALL = [name for name in TASKS if name != "mnist"]
@@ -19,7 +20,7 @@ SMALL = [name for name in TASKS if name != "mnist"]
 @pytest.fixture
 def eager(monkeypatch):
     """Compiled solves by the rules themselves: what they compute is tested with them."""
-    monkeypatch.setattr(speed_ways, "Compiled", lambda rule="checkpoint": rule)
+    monkeypatch.setattr(speed_ways, "Compiled", lambda rule="checkpoint": GRADIENTS[rule])
 
 
 @pytest.mark.parametrize("gradient", [False, True], ids=["forward", "gradient"])
@@ -27,8 +28,11 @@ def eager(monkeypatch):
 def test_all_ways_compute_the_same(name, gradient, eager):
     result = speed.run(speed.Trial(name, 2, gradient, **QUICK), Path())
     errors = {row["way"]: row["error"] for row in result["rows"]}
-    assert errors.pop("evaluations alone", None) is None
-    assert {"odenet compiled", "SciPy"} < set(errors) or gradient
+    if gradient:
+        assert {"odenet backprop", "odenet checkpoint, compiled"} < set(errors)
+    else:
+        assert errors.pop("evaluations alone") is None
+        assert {"odenet", "odenet compiled", "SciPy"} <= set(errors)
     assert all(0 < error < 5e-3 for error in errors.values())
     assert set(result["first"]) >= set(errors) and not result["missing"]
 
@@ -115,3 +119,33 @@ def test_the_fields_in_jax_are_those_in_pytorch(name):
         expected = work.field(0.3, work.y0).numpy()
     found = np.asarray(speed_jax.SLOPES[name](0.3, arrays[0], arrays[1:]))
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+RESULT = {
+    "rows": [
+        {"way": "fast", "tolerance": 1e-3, "seconds": [1.0, 2.0, 1.0, 1.0, 1.0]},
+        {"way": "slow", "tolerance": 1e-3, "seconds": [3.0, 6.0, 3.0]},
+        {"way": "slow", "tolerance": 1e-5, "seconds": [9.0]},
+    ],
+    "first": {"fast": 10.0, "slow": 4.0},
+}
+
+
+def test_ratios_are_taken_round_by_round():
+    assert speed_ratios.ratio(RESULT, "slow", "fast", 1e-3).tolist() == [3, 3, 3]
+    assert speed_ratios.ratio(RESULT, "slow", "other", 1e-3) is None
+    assert speed_ratios.ratio(RESULT, "slow", "fast", 1e-5) is None
+
+
+def test_compiling_pays_after_as_many_solves_as_it_took_of_their_gain():
+    assert speed_ratios.payback(RESULT, "fast", "slow", 1e-3) == 10 / (3 - 1)
+    assert speed_ratios.payback(RESULT, "slow", "fast", 1e-3) == float("inf")
+    assert speed_ratios.payback(RESULT, "other", "slow", 1e-3) is None
+
+
+@pytest.mark.parametrize(
+    ("quartiles", "verdict"),
+    [((0.8, 0.9, 1.0), "yes"), ((0.9, 1.0, 1.1), "on the edge"), ((1.1, 1.2, 1.3), "no")],
+)
+def test_a_goal_is_met_or_missed_where_both_quartiles_say_so(quartiles, verdict):
+    assert speed_ratios.judged(quartiles, 1.0) == verdict

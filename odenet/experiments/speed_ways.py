@@ -5,25 +5,25 @@ times, or the gradients of their mean square for the start and the parameters. A
 integrate with the method of Dormand and Prince of order 5.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from scipy.integrate import solve_ivp
-from torch import Tensor
+from torch import Tensor, nn
 
 from odenet.compiled import Compiled
+from odenet.experiments import peers
 from odenet.experiments.speed_jax import INSTALLED as DIFFRAX
 from odenet.experiments.speed_jax import Diffrax
 from odenet.experiments.speed_tasks import Task
+from odenet.gradients import GRADIENTS, Backprop, Gradient
 from odenet.ode import Solver, solve
-from odenet.solvers import Adaptive, FixedSteps
+from odenet.solvers import Adaptive, FixedSteps, Work
 
-Rule = str | Compiled
 Way = Callable[[float], Sequence[Any]]
-States = Callable[[Tensor, float], Tensor]  # start and tolerance -> states at the task's times
 LIBRARIES = ("torchdiffeq", "torchode", "torchdyn", "diffrax", "jax", "scipy")
 
 
@@ -35,13 +35,11 @@ def versions() -> dict[str, str]:
 def forward_ways(name: str, task: Task) -> dict[str, Way]:
     """Where no gradient is wanted. Beside the libraries: ``evaluations alone``, as many as ours."""
     found = {
-        "odenet": _ours(task, "backprop"),
-        "odenet compiled": _ours(task, Compiled()),
-        **_torchdiffeq(task, ["odeint"]),
-        **_torchode(name, task),
-        **_torchdyn(task),
+        "odenet": _ours(Backprop()),
+        "odenet compiled": _ours(Compiled()),
+        **_libraries(task, "torchdiffeq odeint"),
     }
-    ways: dict[str, Way] = {key: _without_gradient(task, states) for key, states in found.items()}
+    ways = {key: _without_gradient(task, way) for key, way in found.items()}
     if DIFFRAX:
         ways["diffrax"] = Diffrax(name, task).states
     return ways | {"SciPy": _scipy(task), "evaluations alone": _alone(task)}
@@ -50,13 +48,11 @@ def forward_ways(name: str, task: Task) -> dict[str, Way]:
 def gradient_ways(name: str, task: Task, compiled: Sequence[str]) -> dict[str, Way]:
     """Where gradients are wanted; ``compiled`` names the rules that are compiled too."""
     found = {
-        **{f"odenet {rule}": _ours(task, rule) for rule in ("backprop", "checkpoint", "adjoint")},
-        **{f"odenet {rule}, compiled": _ours(task, Compiled(rule)) for rule in compiled},
-        **_torchdiffeq(task, ["odeint", "odeint_adjoint"]),
-        **_torchode(name, task),
-        **_torchdyn(task),
+        **{f"odenet {key}": _ours(rule) for key, rule in GRADIENTS.items()},
+        **{f"odenet {key}, compiled": _ours(Compiled(key)) for key in compiled},
+        **_libraries(task, "torchdiffeq odeint", "torchdiffeq odeint_adjoint"),
     }
-    ways: dict[str, Way] = {key: _with_gradient(task, states) for key, states in found.items()}
+    ways = {key: _with_gradient(task, way) for key, way in found.items()}
     if DIFFRAX:
         ways["diffrax"] = Diffrax(name, task).gradients
         ways["diffrax backsolve"] = Diffrax(name, task, backwards=True).gradients
@@ -70,7 +66,7 @@ def euler_ways(name: str, task: Task) -> dict[str, Callable[[int], Sequence[Any]
     """
     end = task.ts[[0, -1]].tolist()
 
-    def ours(rule: Rule) -> Callable[[int], Sequence[Any]]:
+    def ours(rule: Gradient) -> Callable[[int], Sequence[Any]]:
         @torch.no_grad()
         def way(steps: int) -> Sequence[Any]:
             solver = Solver("euler", FixedSteps(steps), rule)
@@ -80,65 +76,48 @@ def euler_ways(name: str, task: Task) -> dict[str, Callable[[int], Sequence[Any]
 
     ways = {
         "evaluations alone": lambda steps: _evaluated(task, steps),
-        "odenet": ours("backprop"),
+        "odenet": ours(Backprop()),
         "odenet compiled": ours(Compiled()),
     }
     return ways | ({"diffrax": Diffrax(name, task).euler} if DIFFRAX else {})
 
 
-def _ours(task: Task, rule: Rule) -> States:
-    def states(y0: Tensor, tolerance: float) -> Tensor:
-        return solve(task.field, y0, task.ts, _solver(tolerance, rule)).ys
-
-    return states
+def _ours(rule: Gradient) -> peers.Way:
+    return peers.ours(lambda _: rule)
 
 
-def _solver(tolerance: float, rule: Rule = "backprop") -> Solver:
-    return Solver("dopri5", Adaptive(tolerance, tolerance), rule)
+def _libraries(task: Task, *torchdiffeq: str) -> dict[str, peers.Way]:
+    """Those in PyTorch that are installed here, of torchdiffeq the ways of these names."""
+    found: dict[str, peers.Way] = {}
+    if peers.installed():
+        ways = peers.torchdiffeq_ways()
+        found |= {name: ways[name] for name in torchdiffeq}
+    if find_spec("torchode") and task.y0.dim() == 2:  # its batch is rows
+        found["torchode"] = _torchode
+    if find_spec("torchdyn"):
+        found["torchdyn"] = _torchdyn
+    return found
 
 
-def _torchdiffeq(task: Task, functions: Sequence[str]) -> Mapping[str, States]:
-    if not find_spec("torchdiffeq"):
-        return {}
-    import torchdiffeq
-
-    def by(integrate: Callable[..., Tensor]) -> States:
-        def states(y0: Tensor, tolerance: float) -> Tensor:
-            return integrate(task.field, y0, task.ts, rtol=tolerance, atol=tolerance)
-
-        return states
-
-    return {f"torchdiffeq {name}": by(getattr(torchdiffeq, name)) for name in functions}
-
-
-def _torchode(name: str, task: Task) -> Mapping[str, States]:
-    """Every row of the batch has its own steps; only for states that are rows."""
-    if not find_spec("torchode") or task.y0.dim() != 2:
-        return {}
+def _torchode(
+    field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float
+) -> tuple[Tensor, Work | None]:
+    """Every row of the batch has its own steps."""
     import torchode
 
-    term = torchode.ODETerm(task.field)
-    times = task.ts.repeat(len(task.y0), 1)
-
-    def states(y0: Tensor, tolerance: float) -> Tensor:
-        control = torchode.IntegralController(atol=tolerance, rtol=tolerance, term=term)
-        solver = torchode.AutoDiffAdjoint(torchode.Dopri5(term=term), control)
-        problem = torchode.InitialValueProblem(y0=y0, t_eval=times)
-        return solver.solve(problem).ys.transpose(0, 1)
-
-    return {"torchode": states}
+    term = torchode.ODETerm(field)
+    control = torchode.IntegralController(atol=tolerance, rtol=tolerance, term=term)
+    solver = torchode.AutoDiffAdjoint(torchode.Dopri5(term=term), control)
+    problem = torchode.InitialValueProblem(y0=y0, t_eval=ts.repeat(len(y0), 1))
+    return solver.solve(problem).ys.transpose(0, 1), None
 
 
-def _torchdyn(task: Task) -> Mapping[str, States]:
-    if not find_spec("torchdyn"):
-        return {}
+def _torchdyn(
+    field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float
+) -> tuple[Tensor, Work | None]:
     from torchdyn.numerics import odeint
 
-    def states(y0: Tensor, tolerance: float) -> Tensor:
-        settings = {"solver": "dopri5", "atol": tolerance, "rtol": tolerance}
-        return odeint(task.field, y0, task.ts, **settings)[1]
-
-    return {"torchdyn": states}
+    return odeint(field, y0, ts, solver="dopri5", atol=tolerance, rtol=tolerance)[1], None
 
 
 def _scipy(task: Task) -> Way:
@@ -165,8 +144,8 @@ def _alone(task: Task) -> Way:
     @torch.no_grad()
     def way(tolerance: float) -> Sequence[Any]:
         if tolerance not in counts:
-            solution = solve(task.field, task.y0, task.ts, _solver(tolerance))
-            counts[tolerance] = solution.work.forward.nfe
+            same = Solver("dopri5", Adaptive(tolerance, tolerance))
+            counts[tolerance] = solve(task.field, task.y0, task.ts, same).work.forward.nfe
         return _evaluated(task, counts[tolerance])
 
     return way
@@ -180,19 +159,20 @@ def _evaluated(task: Task, times: int) -> Sequence[Any]:
     return []
 
 
-def _without_gradient(task: Task, states: States) -> Way:
+def _without_gradient(task: Task, solved: peers.Way) -> Way:
     @torch.no_grad()
     def way(tolerance: float) -> Sequence[Any]:
-        return [states(task.y0, tolerance)]
+        return [solved(task.field, task.y0, task.ts, tolerance)[0]]
 
     return way
 
 
-def _with_gradient(task: Task, states: States) -> Way:
+def _with_gradient(task: Task, solved: peers.Way) -> Way:
     y0 = task.y0.clone().requires_grad_()
     inputs = [y0, *task.parameters]
 
     def way(tolerance: float) -> Sequence[Any]:
-        return torch.autograd.grad(states(y0, tolerance).square().mean(), inputs)
+        states, _ = solved(task.field, y0, task.ts, tolerance)
+        return torch.autograd.grad(states.square().mean(), inputs)
 
     return way

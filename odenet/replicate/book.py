@@ -1,5 +1,6 @@
 """A profile's executed chapters, rendered as a book."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ STANDING = {
 }
 
 VERDICTS = "10_verdicts"  # the one notebook that reads what the others left
+LINK = re.compile(r"\{doc\}`(?:(?P<words>[^`<]+?)\s*<)?(?P<stem>[^`<>]+)>?`")
 GLUED = "application/papermill.record/"  # how glue marks what it keeps
 
 
@@ -69,9 +71,7 @@ def _stage(book: Path, chapters: list[Path], source: Path, absent: set[str]) -> 
     shutil.copytree(book, source, ignore=others)
     (source / "chapters").mkdir()
     for path in chapters:
-        text = path.read_text(encoding="utf-8")
-        for stem in absent - {VERDICTS}:
-            text = text.replace(f"{{doc}}`{stem}`", f"`{stem}`")
+        text = _unlinked(path.read_text(encoding="utf-8"), absent - {VERDICTS})
         write(source / "chapters" / path.name, text)
     if not (judged := source / f"chapters/{VERDICTS}.ipynb").exists():
         nbformat.write(_unjudged([path.stem for path in chapters]), judged)
@@ -81,6 +81,15 @@ def _stage(book: Path, chapters: list[Path], source: Path, absent: set[str]) -> 
         part["chapters"] = found
     toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
+
+
+def _unlinked(text: str, absent: set[str]) -> str:
+    """Of a link to a chapter that is `absent`, its words are left, or else the chapter's name."""
+
+    def words(link: re.Match[str]) -> str:
+        return (link["words"] or f"`{link['stem']}`") if link["stem"] in absent else link[0]
+
+    return LINK.sub(words, text)
 
 
 def _unjudged(stems: list[str]) -> nbformat.NotebookNode:
