@@ -22,6 +22,7 @@ from odenet.solvers import Adaptive
 from odenet.training import progress_stream
 
 ROUNDS = 3  # at least
+TURN = 0.005  # seconds
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Trial:
     tolerances: Sequence[float] = (1e-3, 1e-5)  # relative and absolute
     compiled: Sequence[str] = ("checkpoint", "adjoint")  # the gradient rules compiled too
     seed: int = 0  # of the weights and the start
-    rounds: int = 50  # at most; every way once in each, one after the other
+    rounds: int = 50  # at most; every way has its turn in each, one after the other
     seconds: float = 1.0  # after which a way has been timed enough at one tolerance
     reference: float = 1e-9  # tolerance of the exact solve, in double precision
     versions: Mapping[str, str] = field(default_factory=dict)  # of the libraries beside ours
@@ -112,18 +113,32 @@ def _rows(
 def interleaved(
     calls: Mapping[str, Callable[[], object]], rounds: int, enough: float
 ) -> dict[str, list[float]]:
-    """The seconds of each call, in rounds of all of them, so that a slow minute slows them all.
+    """The seconds of each call, in rounds of all of them, so that a slow moment slows them all.
 
-    Three rounds for each at least; no more where its calls took ``enough`` seconds together.
+    A time is a mean over calls for ``TURN`` seconds, one call at least: a training, too, makes the
+    same solve again and again. Three rounds for each at least; no more where its turns took
+    ``enough`` seconds together.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
+    spent = dict.fromkeys(calls, 0.0)
     for number in range(max(rounds, ROUNDS)):
         for name, call in calls.items():
-            if number < ROUNDS or sum(times[name]) < enough:
-                started = time.perf_counter()
-                call()
-                times[name].append(time.perf_counter() - started)
+            if number < ROUNDS or spent[name] < enough:
+                taken, count = _turn(call)
+                spent[name] += taken
+                times[name].append(taken / count)
     return times
+
+
+def _turn(call: Callable[[], object]) -> tuple[float, int]:
+    """How long its calls took together, and how many they were."""
+    started = time.perf_counter()
+    taken, count = 0.0, 0
+    while taken < TURN:
+        call()
+        count += 1
+        taken = time.perf_counter() - started
+    return taken, count
 
 
 def _error(found: Sequence[Any], exact: np.ndarray) -> float | None:

@@ -6,6 +6,7 @@ integrate with the method of Dormand and Prince of order 5.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -83,7 +84,16 @@ def euler_ways(name: str, task: Task) -> dict[str, Callable[[int], Sequence[Any]
 
 
 def _ours(rule: Gradient) -> peers.Way:
-    return peers.ours(lambda _: rule)
+    """With a solver that is made once for a tolerance, as its users do."""
+    made = cache(lambda tolerance: Solver("dopri5", Adaptive(tolerance, tolerance), rule))
+
+    def way(
+        field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float
+    ) -> tuple[Tensor, Work | None]:
+        solution = solve(field, y0, ts, made(tolerance))
+        return solution.ys, solution.work
+
+    return way
 
 
 def _libraries(task: Task, *torchdiffeq: str) -> dict[str, peers.Way]:
@@ -93,23 +103,28 @@ def _libraries(task: Task, *torchdiffeq: str) -> dict[str, peers.Way]:
         ways = peers.torchdiffeq_ways()
         found |= {name: ways[name] for name in torchdiffeq}
     if find_spec("torchode") and task.y0.dim() == 2:  # its batch is rows
-        found["torchode"] = _torchode
+        found["torchode"] = _torchode(task.field)
     if find_spec("torchdyn"):
         found["torchdyn"] = _torchdyn
     return found
 
 
-def _torchode(
-    field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float
-) -> tuple[Tensor, Work | None]:
+def _torchode(field: nn.Module) -> peers.Way:
     """Every row of the batch has its own steps."""
     import torchode
 
     term = torchode.ODETerm(field)
-    control = torchode.IntegralController(atol=tolerance, rtol=tolerance, term=term)
-    solver = torchode.AutoDiffAdjoint(torchode.Dopri5(term=term), control)
-    problem = torchode.InitialValueProblem(y0=y0, t_eval=ts.repeat(len(y0), 1))
-    return solver.solve(problem).ys.transpose(0, 1), None
+
+    @cache
+    def made(tolerance: float) -> Any:
+        control = torchode.IntegralController(atol=tolerance, rtol=tolerance, term=term)
+        return torchode.AutoDiffAdjoint(torchode.Dopri5(term=term), control)
+
+    def way(_: nn.Module, y0: Tensor, ts: Tensor, tolerance: float) -> tuple[Tensor, Work | None]:
+        problem = torchode.InitialValueProblem(y0=y0, t_eval=ts.repeat(len(y0), 1))
+        return made(tolerance).solve(problem).ys.transpose(0, 1), None
+
+    return way
 
 
 def _torchdyn(
