@@ -80,12 +80,13 @@ def test_calls_take_turns_until_each_was_timed_enough(monkeypatch):
 
 
 def test_a_time_is_a_mean_over_the_calls_of_a_turn(monkeypatch):
-    seconds = itertools.count(step=speed.TURN / 4)
+    step = speed.TURN / 3.5
+    seconds = itertools.count(step=step)
     monkeypatch.setattr(speed.time, "perf_counter", seconds.__next__)
     made = []
     times = speed.interleaved({"quick": lambda: made.append(1)}, rounds=3, enough=1.0)
     assert len(made) == 3 * 4
-    assert times["quick"] == pytest.approx([speed.TURN / 4] * 3)
+    assert times["quick"] == pytest.approx([step] * 3)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no choice of cores here")
