@@ -396,6 +396,24 @@ def test_compiled_adjoint():
 
 
 @compiles
+@pytest.mark.parametrize("rule", ["checkpoint", "adjoint"])
+def test_a_field_may_use_a_tensor_beside_its_transpose(rule):
+    class Transposed(Field):
+        def __init__(self):
+            super().__init__()
+            mixing = torch.eye(3, dtype=torch.float64).roll(1, 0)
+            self.frozen = nn.Parameter(mixing, requires_grad=False)
+            self.register_buffer("buffer", 2 * mixing)
+
+        def forward(self, t, y):
+            for matrix in (self.weight, self.frozen, self.buffer):
+                y = torch.tanh(y @ matrix.T) @ matrix
+            return y
+
+    assert_equal("euler", FixedSteps(2), rule, ts=TIMES[:3], field=Transposed())
+
+
+@compiles
 def test_compilations_are_counted_and_named():
     class Scaled(nn.Module):
         def __init__(self, scale):

@@ -24,7 +24,12 @@ def field_of(f: Any, names: Sequence[str], params: Sequence[Tensor]) -> Traced:
 
     def field(t: Tensor, y: Tensor) -> Tensor:
         if isinstance(f, nn.Module):
-            k = torch.func.functional_call(f, dict(zip(names, params, strict=True)), (t, y))
+            given = dict(zip(names, params, strict=True))
+            rest = {n: x for n, x in (*f.named_parameters(), *f.named_buffers()) if n not in given}
+            # By a name of its own: of an argument of the graph, the tracer would take `x.T` for
+            # another argument, whose shared memory no loop allows.
+            own = {name: x.view_as(x) for name, x in (given | rest).items()}
+            k = torch.func.functional_call(f, own, (t, y))
         else:
             k = f(t, y)
         if k.shape != y.shape or k.dtype != y.dtype:

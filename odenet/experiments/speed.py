@@ -22,7 +22,7 @@ from odenet.solvers import Adaptive
 from odenet.training import progress_stream
 
 ROUNDS = 3  # at least
-TURN = 0.005  # seconds
+TURN = 0.005  # seconds, over which the same call is made again and again
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from odenet.figures.style import LINES, MARKERS, PALETTE, legend_above, new_figure, plain_log
 
@@ -29,6 +30,10 @@ def work_precision(panels: Mapping[str, Sequence[Row]]) -> Figure:
             _draw(ax, [row for row in rows if row["way"] == way], _look(way, ways))
         ax.set(title=title, xlabel="relative error", xscale="log", yscale="log")
         plain_log(ax.yaxis)
+        low, high = ax.get_xlim()
+        if high < 100 * low:  # a power of ten or two would say too little
+            plain_log(ax.xaxis)
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.grid()
     for ax in axes.flat[len(panels) :]:
         ax.remove()
