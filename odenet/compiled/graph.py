@@ -97,7 +97,7 @@ def _inductor(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[.
         # Bounds of slices hold by construction; their checks would be text that differs from
         # process to process, and keep the next one from finding the code on disk.
         "scalar_asserts": False,
-        # Channels stay where the field has them: moved last, a group norm takes four times as long.
+        # Channels stay where the field has them: moved last, group norms are far slower.
         "layout_optimization": False,
     }
     if all(x.numel() < _SMALL for x in tensors):
