@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from odenet.compiled import Compiled
 from odenet.models.poisson import LATENT, PoissonPath, poisson_path
 from odenet.ode import Solver, solve
 from odenet.solvers import Adaptive, Work
@@ -36,6 +37,7 @@ class Trial:
     iterations: int = 1000  # gradient steps, rounded up to a multiple of 50
     rate: float = 2e-2  # Adam's learning rate, falling along a cosine to a hundredth
     tolerance: float = 1e-5  # of the training's solves
+    compiled: bool = False  # the training's solves, of which the first takes seconds
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
@@ -132,7 +134,8 @@ def _model(trial: Trial) -> PoissonPath:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed + START * trial.start)
         model = poisson_path(LATENT)
-    model.solver = Solver("dopri5", Adaptive(trial.tolerance, trial.tolerance), "backprop")
+    gradient = Compiled("checkpoint") if trial.compiled else "backprop"
+    model.solver = Solver("dopri5", Adaptive(trial.tolerance, trial.tolerance), gradient)
     return model
 
 
