@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from odenet.compiled import Compiled
+from odenet.experiments.compiled_training import compiled_solves
 from odenet.models.poisson import LATENT, PoissonPath, poisson_path
 from odenet.ode import Solver, solve
 from odenet.solvers import Adaptive, Work
@@ -37,7 +37,7 @@ class Trial:
     iterations: int = 1000  # gradient steps, rounded up to a multiple of 50
     rate: float = 2e-2  # Adam's learning rate, falling along a cosine to a hundredth
     tolerance: float = 1e-5  # of the training's solves
-    compiled: bool = False  # the training's solves, of which the first takes seconds
+    compiled: bool = False  # the training's solves
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
@@ -54,14 +54,15 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     events = data(trial)
     model = _model(trial)
     schedule = Schedule(-(-trial.iterations // EPOCH), EPOCH, 1, CLIP)
-    history = train(
-        _learner(trial, model, schedule),
-        schedule,
-        lambda members, step: _loss(trial, model, events),
-        evaluate=dict,
-        checkpoint=folder / "checkpoint.pt",
-        title=f"{trial.events} seed {trial.seed}.{trial.start}",
-    )
+    with compiled_solves(model, trial.compiled):
+        history = train(
+            _learner(trial, model, schedule),
+            schedule,
+            lambda members, step: _loss(trial, model, events),
+            evaluate=dict,
+            checkpoint=folder / "checkpoint.pt",
+            title=f"{trial.events} seed {trial.seed}.{trial.start}",
+        )
     save_atomically(model.state_dict(), folder / "weights.pt")
     return {**_scores(trial, model.eval(), events), **_costs(history)}
 
@@ -134,8 +135,7 @@ def _model(trial: Trial) -> PoissonPath:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed + START * trial.start)
         model = poisson_path(LATENT)
-    gradient = Compiled("checkpoint") if trial.compiled else "backprop"
-    model.solver = Solver("dopri5", Adaptive(trial.tolerance, trial.tolerance), gradient)
+    model.solver = Solver("dopri5", Adaptive(trial.tolerance, trial.tolerance), "backprop")
     return model
 
 

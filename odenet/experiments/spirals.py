@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from odenet.data import spirals
 from odenet.data.spirals import STEP, WINDOW, Spirals
+from odenet.experiments.compiled_training import compiled_solves
 from odenet.models.latent import RNN, LatentODE
 from odenet.solvers import Work
 from odenet.training import Learner, Loss, Row, Schedule, column, save_atomically, train
@@ -52,6 +53,7 @@ class Trial:
     validation_size: int = 200
     family: str = "log"  # log | archimedean
     noise: float = 0.1
+    compiled: bool = False  # the latent ODE's solves in training
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
@@ -71,14 +73,15 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     schedule = Schedule(passes, trial.train_size, BATCH_SIZE, _recipe(trial.model).clip)
     model = _model(trial)
     learner = _learner(trial, model, schedule)
-    history = train(
-        learner,
-        schedule,
-        _loss(trial, model, learner.generator, train_curves, schedule.steps),
-        evaluate=dict,
-        checkpoint=folder / "checkpoint.pt",
-        title=f"{trial.model} {trial.observed}/{WINDOW} seed {trial.seed}.{trial.start}",
-    )
+    with compiled_solves(model, trial.compiled and isinstance(model, LatentODE)):
+        history = train(
+            learner,
+            schedule,
+            _loss(trial, model, learner.generator, train_curves, schedule.steps),
+            evaluate=dict,
+            checkpoint=folder / "checkpoint.pt",
+            title=f"{trial.model} {trial.observed}/{WINDOW} seed {trial.seed}.{trial.start}",
+        )
     save_atomically(model.state_dict(), folder / "weights.pt")
     model.eval()
     return {
