@@ -15,6 +15,11 @@ from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
 
 # torch.compile's own bound on versions of one function, over which it refuses to make another.
 _VERSIONS = 256
+# What every graph has in common, and what is in its key: neither can change between two calls.
+_CONSTANT = (
+    *(f"G['__import_odenet_dot_{package}_dot_" for package in ("compiled", "solvers")),
+    *(f"L['{name}']" for name in ("tableau", "law", "names")),
+)
 _SMALL = 2**17  # numbers in a tensor, up to which one thread is fastest
 
 
@@ -67,12 +72,13 @@ class Graph:
             fullgraph=True,
             dynamic=False,
             backend=_inductor,
+            options={"guard_filter_fn": _guarded},
             recompile_limit=_VERSIONS,
             isolate_recompiles=True,
         )
 
-    def __call__(self, what: str, *arguments: Any) -> Any:
-        """The function's value; ``what`` is the name of a compilation that this may start.
+    def __call__(self, what: Callable[[], str], *arguments: Any) -> Any:
+        """The function's value; ``what`` names the compilation that this may start.
 
         Raises ``CannotCompile``.
         """
@@ -81,11 +87,16 @@ class Graph:
         try:
             value = self._call(*arguments)
         except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-            raise CannotCompile(f"{what} cannot be compiled: {_reason(error)}") from error
+            raise CannotCompile(f"{what()} cannot be compiled: {_reason(error)}") from error
         if _here.compiled:
             with _lock:
-                _made.append(Compilation(what, time.perf_counter() - started))
+                _made.append(Compilation(what(), time.perf_counter() - started))
         return value
+
+
+def _guarded(guards: Sequence[Any]) -> list[bool]:
+    """Which guards are checked at every call: not those of what cannot change."""
+    return [not guard.name.startswith(_CONSTANT) for guard in guards]
 
 
 def _inductor(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:

@@ -26,6 +26,8 @@ from odenet.solvers import (
 )
 from odenet.solvers.integrate import _failure, _land
 
+_FIRST = 7  # numbers of a solve before its stops
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -46,7 +48,7 @@ class Problem:
     def run(self, task: str, graph: Graph, y: Tensor, *arguments: Any) -> Any:
         """The value of a graph of the field, for states like ``y``. Raises ``CannotCompile``."""
         try:
-            return graph(self._named(task, y), self.f, self.params, *arguments)
+            return graph(lambda: self._named(task, y), self.f, self.params, *arguments)
         except CannotCompile:
             self.slope(self.ts[0], y)
             raise  # unless the field is wrong: then it has said so itself
@@ -65,21 +67,27 @@ class Problem:
 
 
 class Given(NamedTuple):
-    """The numbers of a solve that a graph takes, as few tensors."""
+    """The numbers of a solve that a graph takes.
 
-    stops: Tensor  # (2, n): the stops, and the length that a step to each must exceed
-    numbers: Tensor  # start, first length, how many stops, how many attempts, longest step
-    tolerances: tuple[Tensor, Tensor] | None
+    ``numbers``: the start, the first length, how many stops, how many attempts, the longest step,
+    ``rtol`` and ``atol``; then the stops, and then the length that a step to each must exceed. In
+    one tensor with a dimension: of one without, the compiler looks at the value, and starts again.
+    """
+
+    numbers: Tensor
+    tolerances: tuple[Tensor, Tensor] | None  # instead of those two, where entries have their own
 
     def unpack(self, law: Law | None) -> tuple[Tensor, Tensor, Ends, Adaptive | None]:
         """The start, the first length, where the solve ends, its control; traced."""
         # Copies: what a loop takes from outside must not share memory.
-        start, length, count, max_steps, max_step = (x.clone() for x in self.numbers.unbind())
-        stops, smallest = (x.clone() for x in self.stops.unbind())
+        first, table = self.numbers[:_FIRST], self.numbers[_FIRST:].view(2, -1)
+        start, length, count, attempts, longest, *both = (x.clone() for x in first.unbind())
+        stops, smallest = (x.clone() for x in table.unbind())
         control = None
-        if law is not None and self.tolerances is not None:
-            control = law.control(Tolerances(*self.tolerances, max_step))
-        return start, length, Ends(stops, smallest, count, max_steps), control
+        if law is not None:
+            rtol, atol = self.tolerances or both
+            control = law.control(Tolerances(rtol, atol, longest))
+        return start, length, Ends(stops, smallest, count, attempts), control
 
 
 @dataclass(frozen=True)
@@ -119,19 +127,24 @@ class Plan:
             smallest += [limit] * len(piece)
             start = piece[-1]
         rest = bucket(len(stops)) - len(stops)
-        table = [stops + [stops[-1]] * rest, smallest + [0.0] * rest]
+        table = [*stops, *[stops[-1]] * rest, *smallest, *[0.0] * rest]
         length = math.copysign(self.initial, stops[0] - self.start)
-        max_step = control.max_step if isinstance(control, Adaptive) else math.inf
-        numbers = [self.start, length, len(stops), control.max_steps, max_step]
-        return Given(_doubles(table, device), _doubles(numbers, device), self._tolerances(device))
+        longest, rtol, atol = math.inf, math.nan, math.nan
+        own = self._own_tolerances(device)
+        if isinstance(control, Adaptive):
+            longest = control.max_step
+            rtol, atol = (math.nan if own else float(x) for x in (control.rtol, control.atol))
+        numbers = [self.start, length, len(stops), control.max_steps, longest, rtol, atol]
+        return Given(_doubles([*numbers, *table], device), own)
 
-    def _tolerances(self, device: torch.device) -> tuple[Tensor, Tensor] | None:
+    def _own_tolerances(self, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        """Those of an ``Adaptive`` one of whose tolerances is a tensor."""
         if not isinstance(self.control, Adaptive):
             return None
-        rtol, atol = (
-            x.to(device) if isinstance(x, Tensor) else _doubles(x, device)
-            for x in (self.control.rtol, self.control.atol)
-        )
+        both = (self.control.rtol, self.control.atol)
+        if not any(isinstance(x, Tensor) for x in both):
+            return None
+        rtol, atol = (x.to(device) if isinstance(x, Tensor) else _doubles(x, device) for x in both)
         return rtol, atol
 
 

@@ -31,7 +31,7 @@ def pull_back(
     """The gradients of ``y0`` and the parameters."""
     y, params, tableau = y0.detach().contiguous(), problem.params, problem.tableau
     made = replay_graph(tableau, problem.names)
-    start = torch.tensor(problem.ts[0], dtype=torch.float64, device=y.device)
+    start = torch.tensor(problem.ts[:1], dtype=torch.float64, device=y.device)
     zeros = torch.zeros_like(y)
     carried = Carried(zeros, zeros.clone(), tuple(torch.zeros_like(p) for p in params))
     if steps.reading is None:
@@ -66,7 +66,7 @@ def replay_graph(tableau: Tableau, names: tuple[str, ...]) -> Graph:
         cotangents = None if given is None else given[1:]
         replay = _Replay(tableau, f, names, params, Record(*record), read, cotangents)
         carried = replay.steps(count, Carried(*after))
-        return carried if first is None else replay.start(*first, carried)
+        return carried if first is None else replay.start(first[0][0], first[1], carried)
 
     return graph(("replay", tableau, names), lambda: run)
 

@@ -141,7 +141,8 @@ def _names(f: Any, params: Sequence[Tensor]) -> tuple[str, ...]:
             "a function hides its params from the compiler: make it an nn.Module that holds them, "
             f"or {_EAGER}"
         )
-    known: dict[Tensor, str] = {p: name for name, p in f.named_parameters()}
-    if any(p not in known for p in params):
+    known = {id(p): name for name, p in f.named_parameters()}
+    names = tuple(known.get(id(p), "") for p in params)
+    if not all(names):
         raise CannotCompile(f"params must be parameters of f itself: give it them, or {_EAGER}")
-    return tuple(known[p] for p in params)
+    return names
