@@ -437,3 +437,20 @@ def test_compilations_are_counted_and_named():
     assert torch.equal(end(2.0, 2), torch.full((2,), 4.0))
     assert torch.equal(end(1.0, 3), torch.full((3,), 2.25))
     assert len(compilations()) == before + 3
+
+
+@compiles
+def test_a_constant_inside_a_norm_is_watched():
+    scale = 1.0
+
+    def norm(x):
+        return scale * x.abs().max()
+
+    def steps(rule):
+        solver = Solver("heun", Adaptive(1e-3, 1e-3, norm=norm, initial=0.1), rule)
+        return solve(Field(), initial_state(), (0.0, 1.0), solver).work.forward
+
+    before = steps(Compiled())
+    assert before == steps("backprop")
+    scale = 100.0
+    assert steps(Compiled()) == steps("backprop") != before
