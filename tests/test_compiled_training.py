@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-import odenet.compiled
-from odenet.experiments import poisson, spirals
+from odenet.experiments import compiled_training, poisson, spirals
 from odenet.experiments.compiled_training import compiled_solves
 from odenet.gradients import GRADIENTS, Checkpoint
 from odenet.models.latent import LatentODE
@@ -28,7 +27,7 @@ def asked(monkeypatch):
         names.append(name)
         return GRADIENTS[name]
 
-    monkeypatch.setattr(odenet.compiled, "Compiled", compiled)
+    monkeypatch.setattr(compiled_training, "Compiled", compiled)
     return names
 
 

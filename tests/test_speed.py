@@ -10,6 +10,7 @@ import torch
 
 from odenet.compiled import CannotCompile
 from odenet.experiments import speed, speed_jax, speed_ratios, speed_ways
+from odenet.experiments.speed_cache import own_cache
 from odenet.experiments.speed_tasks import TASKS, task
 from odenet.gradients import GRADIENTS
 
@@ -41,6 +42,19 @@ def test_each_round_of_each_way_is_kept(eager):
     result = speed.run(speed.Trial("small", 1, compiled=(), **QUICK), Path())
     assert all(len(row["seconds"]) == speed.ROUNDS for row in result["rows"])
     assert {"odenet", "odenet compiled", "evaluations alone"} <= set(result["euler"])
+
+
+@pytest.mark.parametrize("before", [None, "elsewhere"])
+def test_the_compiler_has_a_folder_of_its_own_while_it_is_timed(monkeypatch, before):
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    monkeypatch.setenv(name, "elsewhere")
+    if before is None:
+        monkeypatch.delenv(name)
+    with pytest.raises(KeyboardInterrupt), own_cache():
+        folder = Path(os.environ[name])
+        assert folder.is_dir() and folder.name != "elsewhere"
+        raise KeyboardInterrupt
+    assert os.environ.get(name) == before
 
 
 def test_a_way_that_cannot_be_compiled_is_left_out_with_its_reason(monkeypatch):

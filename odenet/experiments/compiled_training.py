@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from odenet.compiled import Compiled
+
 
 @contextmanager
 def compiled_solves(model: Any, wanted: bool) -> Iterator[None]:
@@ -17,8 +19,6 @@ def compiled_solves(model: Any, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from odenet.compiled import Compiled  # here, since it loads PyTorch's compiler
-
     eager = model.solver
     model.solver = replace(eager, gradient=Compiled("checkpoint"))
     try:

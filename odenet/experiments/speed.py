@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from odenet.compiled import CannotCompile
 from odenet.experiments import speed_ways
+from odenet.experiments.speed_cache import own_cache
 from odenet.experiments.speed_tasks import Task, task
 from odenet.experiments.speed_ways import Way
 from odenet.ode import Solver, solve
@@ -46,12 +47,14 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
 
     ``rows``: of each way and tolerance, the ``seconds`` of every round and the ``error``, relative
     and in the Euclidean norm over all that is returned (None for evaluations alone). ``first``: of
-    each way, the seconds of its first call, in which some compile. ``euler``: of some ways, the
-    seconds a step of Euler's method in each round, forward only. ``missing``: of ways that cannot
-    run here, the reason. Raises ValueError for an unknown task.
+    each way, the seconds of its first call, in which some compile: as on a machine that has
+    compiled before, but nothing of this. ``euler``: of some ways, the seconds a step of Euler's
+    method in each round, forward only. ``missing``: of ways that cannot run here, the reason.
+    Raises ValueError for an unknown task.
     """
     work = task(trial.task, trial.outputs, trial.seed)
-    with one_core(), progress_stream() as stream:
+    with own_cache(), one_core(), progress_stream() as stream:
+        speed_ways.warm_up()
         if trial.gradient:
             ways = speed_ways.gradient_ways(trial.task, work, trial.compiled)
         else:

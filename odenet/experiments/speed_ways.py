@@ -6,6 +6,7 @@ integrate with the method of Dormand and Prince of order 5.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,12 +16,13 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 
-from odenet.compiled import Compiled
+from odenet.compiled import CannotCompile, Compiled
 from odenet.experiments import peers
 from odenet.experiments.speed_jax import INSTALLED as DIFFRAX
 from odenet.experiments.speed_jax import Diffrax
 from odenet.experiments.speed_tasks import Task
 from odenet.gradients import GRADIENTS, Backprop, Gradient
+from odenet.models.fields import Autonomous
 from odenet.ode import Solver, solve
 from odenet.solvers import Adaptive, FixedSteps, Work
 
@@ -31,6 +33,13 @@ LIBRARIES = ("torchdiffeq", "torchode", "torchdyn", "diffrax", "jax", "scipy")
 def versions() -> dict[str, str]:
     """Of the libraries that are installed here."""
     return {name: version(name) for name in LIBRARIES if find_spec(name)}
+
+
+def warm_up() -> None:
+    """Compile a little, so that what PyTorch makes once on a machine is there."""
+    solver = Solver("euler", FixedSteps(1), Compiled())
+    with suppress(CannotCompile), torch.no_grad():
+        solve(Autonomous(nn.Tanh()), torch.zeros(64), (0.0, 1.0), solver)
 
 
 def forward_ways(name: str, task: Task) -> dict[str, Way]:
