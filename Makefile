@@ -13,6 +13,9 @@ export ODENET_CLUSTER := $(or $(CLUSTER),$(ODENET_CLUSTER))
 export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 
+# What reruns the paper is no part of the installed package: it is imported from its folder.
+export PYTHONPATH := $(CURDIR)/notebooks$(if $(PYTHONPATH),:$(PYTHONPATH))
+
 # An activated conda environment that holds this clone (environment.yml makes one) is used as it is;
 # everywhere else the environment is .venv, set up once, and again when its pins change.
 holds_clone := import importlib.util as u, os; \
@@ -21,7 +24,7 @@ CONDA_PYTHON := $(if $(CONDA_PREFIX),$(shell $(CONDA_PREFIX)/bin/python -Ic \
   '$(holds_clone)' 2>/dev/null && echo $(CONDA_PREFIX)/bin/python))
 PY := $(or $(CONDA_PYTHON),.venv/bin/python)
 READY := $(if $(CONDA_PYTHON),,.venv/ready)
-REPLICATE := $(PY) -m odenet.replicate
+REPLICATE := $(PY) -m replication
 LIMITED := $(if $(LIMIT),--limit $(LIMIT))# seconds for each notebook
 
 help: ## Show this list
@@ -70,7 +73,7 @@ nbval: $(READY) ## The notebooks at their default size, with their checked outpu
 smoke: $(READY) ## The whole replication at its smallest size, book included
 	$(REPLICATE) run --profile smoke
 	$(REPLICATE) book --profile smoke
-	ODENET_SITE=book/_build/smoke/html $(PY) -m pytest tests/test_site.py
+	ODENET_SITE=book/_build/smoke/html $(PY) -m pytest tests/replication/test_site.py
 
 book: $(READY) ## Render the published evidence (book/chapters)
 	@$(REPLICATE) book --profile paper
@@ -79,7 +82,7 @@ readme: $(READY) ## Bring table and figure of README.md up to date with the publ
 	@$(REPLICATE) readme
 
 bench: $(READY) ## Error and evaluations on the DETEST problems, beside torchdiffeq and SciPy (time: 09_speed)
-	@$(PY) benchmarks/precision.py
+	@$(PY) -m replication.benchmarks.precision
 
 check: $(READY) ## Say which notebooks of PROFILE are fresh, stale or missing
 	@$(REPLICATE) check --profile $(PROFILE)

@@ -1,10 +1,10 @@
 """Solvers, gradients and models for neural ordinary differential equations."""
 
+from odenet.adjoint import Adjoint, Backprop, Checkpoint
 from odenet.events import solve_event
-from odenet.gradients import Adjoint, Backprop, Checkpoint
 from odenet.ode import Solver, solve
-from odenet.odeint import odeint, odeint_adjoint, odeint_event
 from odenet.solvers import METHODS, Adaptive, FixedSteps, Solution, SolveError, Stats, Work, steps
+from odenet.torchdiffeq import odeint, odeint_adjoint, odeint_event
 
 __all__ = [
     "METHODS",

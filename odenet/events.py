@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from odenet.gradients.function import vjp
+from odenet.adjoint.function import vjp
 from odenet.ode import Solver, check_state, checked_field, solve
 from odenet.solvers import Field, SciPyAdams, Solution, SolveError, Stats, Step, steps
 

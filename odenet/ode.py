@@ -15,16 +15,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from odenet.gradients import GRADIENTS, Adjoint, Backprop, Gradient
-from odenet.solvers import (
-    METHODS,
-    Adaptive,
-    Control,
-    Field,
-    Method,
-    SciPyAdams,
-    Solution,
-)
+from odenet.adjoint import GRADIENTS, Adjoint, Backprop, Gradient
+from odenet.solvers import METHODS, Adaptive, Control, Field, Method, SciPyAdams, Solution
 
 Times = Tensor | Sequence[float]
 T = TypeVar("T")

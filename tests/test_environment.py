@@ -54,18 +54,29 @@ def test_each_direct_dependency_is_pinned_within_its_bounds(wanted):
     assert wanted.specifier.contains(pinned)
 
 
-def test_each_import_of_the_package_is_declared():
-    trees = [ast.parse(path.read_text()) for path in (ROOT / "odenet").rglob("*.py")]
+def foreign(folder: Path) -> set[str]:
+    """The top-level names that the modules in `folder` import from elsewhere."""
+    trees = [ast.parse(path.read_text()) for path in folder.rglob("*.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
-    foreign = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"odenet"}
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {folder.name}
+
+
+def undeclared(names: set[str], requirements: list[Requirement]) -> set[str]:
     owners = packages_distributions()  # of what is installed, which optional ones need not be
-    declared = {canonicalize_name(r.name) for r in DIRECT}
-    undeclared = {
-        n for n in foreign if not declared & set(map(canonicalize_name, owners.get(n, [n])))
-    }
-    assert not undeclared
+    declared = {canonicalize_name(r.name) for r in requirements}
+    return {n for n in names if not declared & set(map(canonicalize_name, owners.get(n, [n])))}
+
+
+def test_each_import_of_the_package_is_a_dependency():
+    needed = list(map(Requirement, PROJECT["dependencies"]))
+    assert {r.name for r in needed} == {"torch", "numpy", "scipy"}
+    assert not undeclared(foreign(ROOT / "odenet"), needed)
+
+
+def test_each_import_of_the_replication_is_declared():
+    assert not undeclared(foreign(ROOT / "notebooks/replication") - {"odenet"}, DIRECT)
 
 
 def test_conda_installs_exactly_what_the_makefile_installs():
@@ -132,9 +143,3 @@ def test_set_up_names_the_python_it_needs(tmp_path):
         (old.parent / name).symlink_to(shutil.which(name))
     result = make("setup", cwd=tmp_path, PATH=str(old.parent), OMP_NUM_THREADS="1")
     assert result.returncode and "needs Python 3.11 or newer, not Python 3.9.1" in result.stderr
-
-
-def test_the_example_of_the_readme_runs(capsys):
-    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
-    exec(example, {})
-    assert "[3, 8, 2]" in capsys.readouterr().out

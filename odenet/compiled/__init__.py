@@ -1,4 +1,4 @@
-"""Compiled solves: the rules of `odenet.gradients` with the loop itself in compiled code."""
+"""Compiled solves: the rules of `odenet.adjoint` with the loop itself in compiled code."""
 
 from odenet.compiled.graph import CannotCompile, Compilation, compilations
 from odenet.compiled.rule import Compiled

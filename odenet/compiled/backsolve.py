@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from odenet.adjoint import Adjoint
 from odenet.compiled.graph import Graph, graph
 from odenet.compiled.loop import March, State
 from odenet.compiled.pieces import Law, Traced, field_of
 from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, complete, law_of, padded
-from odenet.gradients import Adjoint
 from odenet.solvers import Adaptive, FixedSteps, RungeKutta, Tableau, Work
-from odenet.solvers.integrate import _stops
+from odenet.solvers.loop import _stops
 
 
 def solve_backward(

@@ -14,7 +14,7 @@ from odenet.compiled.loop import March, Reading, Record, State
 from odenet.compiled.pieces import Law, field_of
 from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, complete, law_of, padded
 from odenet.solvers import FixedSteps, Stats, Tableau
-from odenet.solvers.integrate import _stops
+from odenet.solvers.loop import _stops
 
 # What a record holds at most, and how many steps at most and at least.
 _RECORDED_BYTES, _MOST, _LEAST = 2**26, 256, 16

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from odenet.compiled.pieces import Attempt, Traced, attempt, judge, land, longest, signed
 from odenet.solvers import Adaptive, Tableau
-from odenet.solvers.control import choose
+from odenet.solvers.step_size import choose
 
 
 class State(NamedTuple):

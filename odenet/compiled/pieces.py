@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from odenet.solvers import Adaptive, Tableau, rk_step, rms
-from odenet.solvers.control import choose
+from odenet.solvers.step_size import choose
 
 Traced = Callable[[Tensor, Tensor], Tensor]  # a field whose time is a tensor without dimensions
 

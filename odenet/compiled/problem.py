@@ -24,7 +24,7 @@ from odenet.solvers import (
     Tableau,
     rk_step,
 )
-from odenet.solvers.integrate import _failure, _land
+from odenet.solvers.loop import _failure, _land
 
 _FIRST = 7  # numbers of a solve before its stops
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from odenet.adjoint import GRADIENTS, Adjoint, Checkpoint, Gradient
+from odenet.adjoint.function import Pullback, with_pullback
 from odenet.compiled.backsolve import solve_backward
 from odenet.compiled.forward import Recorded, solve_forward
 from odenet.compiled.graph import CannotCompile
 from odenet.compiled.problem import Problem
 from odenet.compiled.purity import require_pure
 from odenet.compiled.replay import pull_back
-from odenet.gradients import GRADIENTS, Adjoint, Checkpoint, Gradient
-from odenet.gradients.function import Pullback, with_pullback
 from odenet.solvers import (
     Adaptive,
     Control,

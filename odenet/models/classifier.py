@@ -6,7 +6,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from odenet.gradients import Adjoint, Checkpoint, Gradient
+from odenet.adjoint import Adjoint, Checkpoint, Gradient
 from odenet.models.blocks import Downsample, ODEBlock, ResidualBlocks, residual_branch
 from odenet.models.fields import ConvField, group_norm
 from odenet.ode import Solver

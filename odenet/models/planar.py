@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from odenet.gradients.function import with_pullback
+from odenet.adjoint.function import with_pullback
 from odenet.models.flow import log_normal
 from odenet.solvers import Field, History, Step
 from odenet.solvers.runge_kutta import RungeKutta

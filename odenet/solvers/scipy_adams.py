@@ -11,9 +11,9 @@ import torch
 from scipy.integrate import ode
 from torch import Tensor
 
-from odenet.solvers.control import Adaptive, Control
 from odenet.solvers.solution import SolveError, Stats
 from odenet.solvers.step import Field, History, Step
+from odenet.solvers.step_size import Adaptive, Control
 from odenet.solvers.tables import EULER
 
 

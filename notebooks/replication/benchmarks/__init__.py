@@ -1,0 +1,1 @@
+"""Error and evaluations beside other libraries."""

@@ -1,0 +1,140 @@
+"""The gradient of the ODE-Net's block on digits: untrained, trained a little, and made smooth."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from odenet.adjoint import Adjoint
+from odenet.models.classifier import Classifier, classifier
+from odenet.models.fields import ConvField
+from odenet.ode import solve
+from odenet.solvers import Adaptive, Work, rms
+from replication.chapters.adjoint.trials.gradients import (
+    ABSOLUTE,
+    RULES,
+    Problem,
+    by_scale,
+    measured,
+    pull,
+    worst,
+)
+from replication.chapters.adjoint.trials.reversal import there_and_back
+from replication.data.mnist import Digits, load
+from replication.peers import Way, ours, torchdiffeq_ways
+from replication.trained import trained
+
+
+def _looser(tolerance: float) -> Adjoint:
+    return Adjoint(Adaptive(10 * tolerance, 10 * tolerance))
+
+
+# The rules, and what the adjoint can be told. OWN is what the ODE-Net itself is trained with.
+OWN = "the ODE-Net's own"
+WAYS: Mapping[str, Way] = MappingProxyType(
+    {
+        **RULES,
+        "Adjoint, 10 x tolerance": ours(_looser),
+        "Adjoint, interpolated": ours(lambda tolerance: Adjoint(interpolated=True)),
+        "Adjoint, absolute": ABSOLUTE,
+    }
+)
+SCALED = ("Adjoint", "Adjoint, absolute", "torchdiffeq odeint_adjoint")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network, and the mean cross-entropy of a batch of test images behind its block."""
+
+    network: str = "untrained"  # untrained | trained | smooth: untrained, softplus for its ReLU
+    seed: int = 0  # of the weights; the trained network has those of its training
+    images: int = 32
+    tolerance: float = 1e-3
+    tolerances: Sequence[float] = (1e-1, 1e-2, 1e-3)  # there and back
+    reference: float = 1e-6  # tolerance of the exact gradient, in double precision
+    scales: Sequence[float] = (1e-3, 1.0, 1e3, 1e5)
+    training: str = ""  # of the trained network: its trial's folder in the cache
+    torchdiffeq: str = ""  # its version where it takes part
+
+
+def run(trial: Trial, folder: Path) -> dict[str, Any]:
+    """Rows ``ways`` (each at ``tolerance``), ``scales`` and ``reversal``, and what they are about.
+
+    ``state_rms`` and ``slope_rms`` of the state that enters the block and of the field there;
+    ``reference_error``: how far the reference is from one at ten times its tolerance. Gradients
+    are those of the state that enters and of the field's parameters, and ``error`` is the larger
+    of the two. Raises ValueError for an unknown network.
+    """
+    model = _network(trial, folder)
+    smooth = trial.network == "smooth"
+    _, digits = load(train_size=1, test_size=trial.images)
+    problem = _problem(model, digits, smooth)
+    double = _problem(copy.deepcopy(model).double(), digits, smooth)
+    exact, nearly = (
+        pull(double, RULES["Checkpoint"], at) for at in (trial.reference, 10 * trial.reference)
+    )
+    ways = {**WAYS, OWN: _own(model), **(torchdiffeq_ways() if trial.torchdiffeq else {})}
+    scaled = {name: ways[name] for name in SCALED if name in ways}
+    at = trial.tolerance
+    return {
+        "state_rms": rms(problem.y0),
+        "slope_rms": rms(problem.field(0.0, problem.y0).detach()),
+        "reference_error": worst(nearly, exact),
+        "ways": [{"way": name, **measured(problem, way, at, exact)} for name, way in ways.items()],
+        "scales": by_scale(problem, scaled, exact, tolerance=at, scales=trial.scales),
+        "reversal": there_and_back(problem, exact, trial.tolerances),
+    }
+
+
+def _network(trial: Trial, folder: Path) -> Classifier:
+    if trial.network in ("untrained", "smooth"):
+        return classifier("odenet", trial.tolerance, trial.seed).eval()
+    if trial.network != "trained":
+        raise ValueError(f"network must be untrained, trained or smooth, not {trial.network!r}")
+    return trained(trial.training, folder, trial.tolerance)[0].cpu()
+
+
+def _own(model: Classifier) -> Way:
+    """The way of the model's block, whatever the tolerance."""
+    solver: Any = model.block.solver
+
+    def way(field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float) -> tuple[Tensor, Work]:
+        solution = solve(field, y0, ts, solver)
+        return solution.ys, solution.work
+
+    return way
+
+
+def _problem(model: Classifier, digits: Digits, smooth: bool) -> Problem:
+    """The block of ``model`` on ``digits``, in the precision of the model."""
+    dtype = next(model.parameters()).dtype
+    with torch.no_grad():
+        state = model.stem(digits.images.to(dtype))
+
+    def loss(ys: Tensor) -> Tensor:
+        return F.cross_entropy(model.head(ys[-1]), digits.labels)
+
+    field: Any = model.block.field
+    return Problem(
+        _Smooth(field) if smooth else field, state, torch.tensor([0.0, 1.0], dtype=dtype), loss
+    )
+
+
+class _Smooth(nn.Module):
+    """The field with its own parameters, and softplus where it has ReLU."""
+
+    def __init__(self, field: ConvField) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, t: float, y: Tensor) -> Tensor:
+        norms, convs = self.field.norms, self.field.convs
+        for norm, conv in zip(norms, convs, strict=False):
+            y = conv(t, F.softplus(norm(y)))
+        return norms[-1](y)

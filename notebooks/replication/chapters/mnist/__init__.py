@@ -1,0 +1,1 @@
+"""Chapter 03: digits classified by an ODE-Net and its rivals (Table 1)."""

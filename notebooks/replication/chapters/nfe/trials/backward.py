@@ -1,0 +1,153 @@
+"""Figure 3c: what the backward pass costs, by solver, by rule, and by the counter's honesty."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from odenet.adjoint import Adjoint, Backprop, Checkpoint, Gradient
+from odenet.models.blocks import ODEBlock
+from odenet.models.classifier import Classifier
+from odenet.ode import Solver
+from odenet.solvers import Adaptive, Work
+from replication.data.mnist import Digits, load
+from replication.device import clock, device
+from replication.trained import trained
+
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Way:
+    """A solver for both passes, the rule for a tolerance, and how the losses of a batch join."""
+
+    rule: Callable[[float], Gradient]
+    method: str = "dopri5"
+    join: str = "mean"
+
+
+# The paper solves one system backwards, of state, adjoint and parameter gradient, with one error
+# norm over all of them and an absolute tolerance on the adjoint, in the units of the loss.
+PAPER = Adjoint(seminorm=False, scaled=False)
+WAYS: Mapping[str, Way] = MappingProxyType(
+    {
+        "paper": Way(lambda tolerance: PAPER),
+        "paper, summed loss": Way(lambda tolerance: PAPER, join="sum"),
+        "VODE": Way(lambda tolerance: PAPER, "scipy_vode"),
+        "VODE, summed loss": Way(lambda tolerance: PAPER, "scipy_vode", "sum"),
+        "relative": Way(lambda tolerance: Adjoint(seminorm=False)),
+        "seminorm": Way(lambda tolerance: Adjoint()),
+        "looser": Way(
+            lambda tolerance: Adjoint(Adaptive(100 * tolerance, 100 * tolerance), seminorm=False)
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The measurement of one trained network, on consecutive batches of test images."""
+
+    training: str  # folder of its trial in the cache
+    tolerances: Sequence[float] = (1e-1, 1e-2)
+    batches: int = 2
+    images: int = 8  # in a batch
+    tolerance: float = 1e-3  # of the training; the backward pass is timed at this one
+    reference: float = 1e-8  # of the gradient that others are compared with, in double precision
+
+
+def run(trial: Trial, folder: Path) -> dict[str, Any]:
+    """Plain numbers: ``rows``, one for each way, tolerance and batch, and ``seconds`` by rule.
+
+    A row has way, tolerance, batch, nfe_forward, nfe_backward, drift (there and back) and
+    gradient_error: the distance of the gradient of the block's parameters from the reference,
+    relative to it. ``seconds``: of the block's backward pass, the median of three.
+    """
+    model, block = trained(trial.training, folder, trial.tolerance)
+    _, test = load(train_size=1, test_size=trial.batches * trial.images)
+    parts = [part.to(device()).split(trial.images) for part in test]
+    batches = [Digits(*pair) for pair in zip(*parts, strict=True)]
+    return {
+        "rows": [row for i, batch in enumerate(batches) for row in _rows(model, batch, i, trial)],
+        "seconds": _seconds(model, block, batches[0], trial.tolerance),
+    }
+
+
+def leaked(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of ``run`` as a counter would log them that leaks from each batch into the next.
+
+    It is reset after its forward count is read, but not after the backward pass. As reported of
+    the paper's Figure 3, the forward count of each batch but the first then holds the backward
+    count of the batch before, and one evaluation more; the first batch is left out.
+    """
+    backward = {(row["way"], row["tolerance"], row["batch"]): row["nfe_backward"] for row in rows}
+    return [
+        {**row, "nfe_forward": row["nfe_forward"] + before + 1}
+        for row in rows
+        if (before := backward.get((row["way"], row["tolerance"], row["batch"] - 1))) is not None
+    ]
+
+
+def _rows(model: Classifier, batch: Digits, number: int, trial: Trial) -> list[dict[str, Any]]:
+    with torch.no_grad():
+        state = model.stem(batch.images)
+    exact = _exact(model, state, batch.labels, trial.reference)
+    rows = []
+    for tolerance in trial.tolerances:
+        for name, way in WAYS.items():
+            found, work = _pulled(model, state, batch.labels, way, tolerance)
+            measured = {
+                "nfe_forward": work.forward.nfe,
+                "nfe_backward": work.backward.nfe,
+                "drift": work.drift,
+                "gradient_error": float((found.double() - exact).norm() / exact.norm()),
+            }
+            rows.append({"way": name, "tolerance": tolerance, "batch": number, **measured})
+    return rows
+
+
+def _exact(model: Classifier, state: Tensor, labels: Tensor, tolerance: float) -> Tensor:
+    precise, way = copy.deepcopy(model).double(), Way(lambda tolerance: Checkpoint())
+    return _pulled(precise, state.double(), labels, way, tolerance)[0]
+
+
+def _pulled(
+    model: Classifier, state: Tensor, labels: Tensor, way: Way, tolerance: float
+) -> tuple[Tensor, Work]:
+    """The gradient of the mean loss with respect to the block's parameters, as one vector."""
+    solver = Solver(way.method, Adaptive(tolerance, tolerance), way.rule(tolerance))
+    end, work = model.block(state, solver)
+    loss = F.cross_entropy(model.head(end), labels, reduction=way.join)
+    gradients = torch.autograd.grad(loss, list(model.block.parameters()))
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    return flat / (len(labels) if way.join == "sum" else 1), work
+
+
+def _seconds(
+    model: Classifier, block: ODEBlock, batch: Digits, tolerance: float
+) -> dict[str, float]:
+    """Of the backward pass through the block: by backpropagation, the paper's adjoint, our own."""
+    with torch.no_grad():
+        state = model.stem(batch.images)
+    same = Solver("dopri5", Adaptive(tolerance, tolerance), PAPER)
+    solvers = {
+        "backprop": replace(same, gradient=Backprop()),
+        "paper": same,
+        "own": replace(same, gradient=block.solver.gradient),
+    }
+    times: dict[str, list[float]] = {name: [] for name in solvers}
+    for _ in range(REPEATS + 1):  # the first warms up
+        for name, solver in solvers.items():
+            end, _ = block(state.requires_grad_(), solver)
+            loss = F.cross_entropy(model.head(end), batch.labels)
+            started = clock()
+            torch.autograd.grad(loss, [state, *block.parameters()])
+            times[name].append(clock() - started)
+    return {name: median(taken[1:]) for name, taken in times.items()}

@@ -1,0 +1,1 @@
+"""Chapter 01: residual networks as Euler steps."""

@@ -1,0 +1,126 @@
+"""Figures 8c and 9: where a trained latent ODE keeps the direction in which a spiral turns."""
+
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Tensor
+
+from odenet.models.latent import LatentODE
+from replication.data.spirals import WINDOW, Spirals
+
+STEPS = 21  # places along a coordinate at which the decoded curve is looked at
+
+
+@dataclass(frozen=True)
+class Morph:
+    """Curves decoded along one coordinate of the latent start, the others being kept.
+
+    place (21,): the values of the coordinate; curves (21, 100, 2): the decoded curves over the
+    window; turned (21,): the angle that each turns about the centre, in radians, counter-clockwise
+    positive.
+    """
+
+    coordinate: int
+    place: Tensor
+    curves: Tensor
+    turned: Tensor
+
+    @property
+    def reach(self) -> float:
+        """The smaller of the largest angles that any of the curves turns in either direction."""
+        return float(reach_both_ways(self.turned))
+
+    @property
+    def steadiness(self) -> float:
+        """The rank correlation of the angle turned with the coordinate, its sign left out.
+
+        Zero where the curves do not reach half a turn in either direction.
+        """
+        return abs(rank_correlation(self.place, self.turned)) if self.reach >= pi else 0.0
+
+
+@torch.no_grad()
+def separation(
+    model: LatentODE, train: Spirals, test: Spirals, *, quadratic: bool = False
+) -> float:
+    """The share of test spirals whose direction a rule reads off the mean of their latent start.
+
+    The rule is the least-squares fit of the direction, +1 or -1, on the training spirals: linear
+    in the mean, or with ``quadratic`` in its products of two coordinates too.
+    """
+    known, asked = (_features(starts(model, curves), quadratic) for curves in (train, test))
+    weights = torch.linalg.lstsq(known, train.direction.double()[:, None]).solution
+    return float(((asked @ weights)[:, 0].sign() == test.direction).double().mean())
+
+
+@torch.no_grad()
+def starts(model: LatentODE, curves: Spirals) -> Tensor:
+    """The posterior means (curves, 4) of the latent starts."""
+    return model.encode(curves.times, curves.values)[0]
+
+
+@torch.no_grad()
+def morphs(model: LatentODE, train: Spirals, bases: Tensor) -> list[Morph]:
+    """Through each of the latent starts ``bases`` (n, 4), the steadiest of the four coordinates.
+
+    A coordinate runs over the middle 95% of its values on the training spirals, the others being
+    kept. Where none reaches half a turn in both directions, it is the one that reaches furthest.
+    """
+    ends = starts(model, train).quantile(torch.tensor([0.025, 0.975]), 0).T.tolist()
+    lines = []
+    for coordinate, (low, high) in enumerate(ends):
+        place = torch.linspace(low, high, STEPS)
+        curves, turned = _decoded(model, bases, coordinate, place, train.ts)
+        pairs = zip(curves, turned, strict=True)
+        lines.append([Morph(coordinate, place, *pair) for pair in pairs])
+    return [max(four, key=lambda m: (m.steadiness, m.reach)) for four in zip(*lines, strict=True)]
+
+
+def reach_both_ways(turned: Tensor) -> Tensor:
+    """The smaller of the largest angles turned in either direction, over the last dimension."""
+    return torch.minimum(turned.amax(-1), -turned.amin(-1))
+
+
+def angle_turned(curves: Tensor) -> Tensor:
+    """The angle in radians that curves (..., times, 2) turn about (0, 0), ccw positive."""
+    (x0, y0), (x1, y1) = curves[..., :-1, :].unbind(-1), curves[..., 1:, :].unbind(-1)
+    return torch.atan2(x0 * y1 - y0 * x1, x0 * x1 + y0 * y1).sum(-1)
+
+
+def rank_correlation(x: Tensor, y: Tensor) -> float:
+    """Spearman's, of two vectors without ties."""
+    ranks = torch.stack([v.argsort().argsort().double() for v in (x, y)])
+    return float(torch.corrcoef(ranks)[0, 1])
+
+
+@torch.no_grad()
+def latent_paths(model: LatentODE, curves: Spirals) -> tuple[Tensor, list[float]]:
+    """The latent paths (curves, 100, 2) in the plane of their two largest variances.
+
+    Also the share of the variance that each of the two directions holds.
+    """
+    path, _ = model.latent(starts(model, curves), curves.ts[:WINDOW])
+    centred = path - path.mean((0, 1))
+    _, spread, axes = torch.linalg.svd(centred.flatten(0, 1), full_matrices=False)
+    variance = spread.square() / spread.square().sum()
+    return centred @ axes[:2].T, variance[:2].tolist()
+
+
+def _features(means: Tensor, quadratic: bool) -> Tensor:
+    parts = [torch.ones(len(means), 1), means]
+    if quadratic:
+        rows, columns = torch.triu_indices(means.shape[1], means.shape[1])
+        parts.append(means[:, rows] * means[:, columns])
+    return torch.cat(parts, 1).double()
+
+
+def _decoded(
+    model: LatentODE, bases: Tensor, coordinate: int, place: Tensor, ts: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Curves (bases, places, 100, 2) and the angles (bases, places) that they turn."""
+    begins = bases[:, None].repeat(1, len(place), 1)
+    begins[..., coordinate] = place
+    path, _ = model.latent(begins.flatten(0, 1), ts[:WINDOW])
+    curves = model.decoder(path).unflatten(0, begins.shape[:2])
+    return curves, angle_turned(curves)

@@ -1,0 +1,53 @@
+"""torchdiffeq beside our rules, where it is installed: nothing here needs it.
+
+A *way* to solve takes a field, a state, the output times and a tolerance. It returns the states
+and, where the library counts it, the cost.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+
+from torch import Tensor, nn
+
+from odenet.adjoint import Gradient
+from odenet.ode import Solver, solve
+from odenet.solvers import Adaptive, Work
+
+Way = Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, Work | None]]
+
+
+def ours(rule: Callable[[float], Gradient], method: str = "dopri5") -> Way:
+    """The way that goes through ``solve``, with the gradient rule for a tolerance."""
+
+    def way(field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float) -> tuple[Tensor, Work]:
+        control = Adaptive(tolerance, tolerance)
+        solution = solve(field, y0, ts, Solver(method, control, rule(tolerance)))
+        return solution.ys, solution.work
+
+    return way
+
+
+def installed() -> str:
+    """The version of torchdiffeq, empty where it is not installed."""
+    return version("torchdiffeq") if find_spec("torchdiffeq") else ""
+
+
+def torchdiffeq_ways() -> Mapping[str, Way]:
+    """torchdiffeq's two functions by name, with the method and tolerance of ours.
+
+    Raises ModuleNotFoundError where it is not installed.
+    """
+    from torchdiffeq import odeint, odeint_adjoint
+
+    def way_of(integrate: Callable[..., Tensor]) -> Way:
+        def way(field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float) -> tuple[Tensor, None]:
+            same = {"rtol": tolerance, "atol": tolerance, "method": "dopri5"}
+            return integrate(field, y0, ts, **same), None
+
+        return way
+
+    return {
+        "torchdiffeq odeint": way_of(odeint),
+        "torchdiffeq odeint_adjoint": way_of(odeint_adjoint),
+    }

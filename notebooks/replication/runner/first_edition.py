@@ -1,0 +1,24 @@
+"""The first edition: evidence that was made before the package was split in two.
+
+Its chapters and records stay as they were made, and keep their verdicts, until the run of Release
+1.0 replaces them. This file is deleted then. Nothing else knows how the first edition was made.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+STATE = "first edition"  # of a chapter, beside fresh, stale and missing
+LINE = (
+    "<strong>First edition</strong>: made at {commits}, by code that has been rearranged since. "
+    "A second edition is being written; its run will replace these numbers."
+)
+
+
+def made(record: Mapping[str, Any]) -> bool:
+    """Whether a record is of the first edition: it depends on the runner at its old place."""
+    return "odenet.replicate" in record["fingerprint"]["modules"]
+
+
+def banner(records: Iterable[Mapping[str, Any]], commits: str) -> str | None:
+    """The line over each page of a book with a chapter of the first edition, else None."""
+    return LINE.format(commits=commits) if any(map(made, records)) else None

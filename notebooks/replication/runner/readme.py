@@ -1,0 +1,44 @@
+"""What README.md shows of the published evidence: the verdicts as a table, and one figure."""
+
+import re
+from pathlib import Path
+
+import nbformat
+
+from replication.runner.claims.page import brief, totals
+from replication.runner.claims.verdicts import judged
+from replication.runner.files import write
+from replication.runner.profiles import EVIDENCE, Profile
+
+FIGURE = ("05_spirals", "fig-spirals")
+PLACE = re.compile(r"(?<=<!-- verdicts -->\n).*(?=<!-- end of verdicts -->)", re.DOTALL)
+
+
+def refresh(root: Path) -> list[Path]:
+    """README.md and its picture hold what `shown` gives; the files that did not are returned."""
+    files = shown(root)
+    behind = [path for path in files if path.read_text() != files[path]]
+    for path in behind:
+        write(path, files[path])
+    return behind
+
+
+def shown(root: Path) -> dict[Path, str]:
+    """The files that the README shows, by path, as the evidence of the clone at `root` has them."""
+    page = root / "README.md"
+    if not PLACE.search(text := page.read_text()):
+        raise ValueError(f"{page} has no place between <!-- verdicts --> and its end")
+    rows = judged(root, Profile(EVIDENCE, root).records)
+    table = f"**{totals(rows)}.** Of each claim, the main test:\n\n{brief(rows)}\n"
+    figures = {root / "book/_static/result.svg": picture(root)}
+    return {page: PLACE.sub(lambda _: table, text)} | figures
+
+
+def picture(root: Path) -> str:
+    """The SVG of the figure as its published chapter holds it."""
+    stem, name = FIGURE
+    chapter = nbformat.read(Profile(EVIDENCE, root).chapters / f"{stem}.ipynb", as_version=4)
+    for cell in chapter.cells:
+        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == name:
+            return cell.outputs[-1].data["image/svg+xml"]
+    raise ValueError(f"the published chapter {stem} has no figure {name}")

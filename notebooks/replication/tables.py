@@ -1,0 +1,21 @@
+"""Numbers as Markdown tables."""
+
+from collections.abc import Mapping, Sequence
+
+from replication.style import Estimate
+
+
+def table(columns: Mapping[str, Sequence[object]]) -> str:
+    """A Markdown table: the first column to the left, the others to the right; None is empty."""
+    rows: list[Sequence[object]] = [list(columns), [":--", *["--:"] * (len(columns) - 1)]]
+    rows += zip(*columns.values(), strict=True)
+    return "\n".join(
+        f"| {' | '.join('' if cell is None else str(cell) for cell in row)} |" for row in rows
+    )
+
+
+def interval(estimate: Estimate, digits: int) -> str:
+    """The mean with its interval, if it has one, to so many decimals: `0.43 [0.31, 0.55]`."""
+    mean, low, high = (estimate[key] for key in ("mean", "low", "high"))
+    bounds = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{mean:.{digits}f}{bounds}"

@@ -1,0 +1,14 @@
+"""How a solve is differentiated: three rules, each given the solve."""
+
+from odenet.adjoint.adjoint import Adjoint
+from odenet.adjoint.backprop import Backprop
+from odenet.adjoint.checkpoint import Checkpoint
+from odenet.adjoint.rule import Gradient
+
+GRADIENTS: dict[str, Gradient] = {
+    "backprop": Backprop(),
+    "checkpoint": Checkpoint(),
+    "adjoint": Adjoint(),
+}
+
+__all__ = ["GRADIENTS", "Adjoint", "Backprop", "Checkpoint", "Gradient"]

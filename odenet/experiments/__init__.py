@@ -1,1 +1,0 @@
-"""One module for each chapter: a frozen ``Trial`` in, plain numbers out."""

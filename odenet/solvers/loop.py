@@ -1,0 +1,138 @@
+"""The one loop: a solver is an iterator of accepted steps."""
+
+from __future__ import annotations
+
+import math
+import sys
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from odenet.solvers.scipy_adams import SciPyAdams
+from odenet.solvers.solution import SolveError, Stats
+from odenet.solvers.step import Field, History, Method, Step, dense
+from odenet.solvers.step_size import Control
+
+# Small states cost calls and not numbers, so their steps wait for one dense output together: up
+# to this many numbers, half a megabyte in double precision.
+_WAITING = 65_536
+
+
+def steps(
+    f: Field, y0: Tensor, ts: Sequence[float], method: Method, control: Control, stats: Stats
+) -> Iterator[Step]:
+    """Yield the accepted steps from ``ts[0]`` to ``ts[-1]``, counting the cost in ``stats``.
+
+    The last step ends at ``ts[-1]`` exactly. Time may run backwards. Raises ``SolveError`` for a
+    state that is not finite, a step too small to move time, or ``control.max_steps`` attempts.
+    """
+
+    def counted(t: float, y: Tensor) -> Tensor:
+        stats.nfe += 1
+        return f(t, y)
+
+    if isinstance(method, SciPyAdams):
+        yield from method.path(counted, y0, ts, control, stats)
+        return
+    t, y = ts[0], y0
+    history = History().at(counted, t, y, method.memory)
+    dt = control.first_step(counted, t, y, history.slopes[0], ts[-1], method.order)
+    previous = None
+    reach = ts[-1] if math.isfinite(ts[-1]) else t + dt
+    smallest = max(control.min_step, 4 * sys.float_info.epsilon * max(abs(t), abs(reach)))
+    attempts = 0
+    for stop in _stops(ts, method, control):
+        while t != stop:
+            history = history.at(counted, t, y, method.memory)
+            t1 = _land(t, dt, stop)
+            attempts += 1
+            if attempts > control.max_steps:
+                raise SolveError(f"more than {control.max_steps} steps", t, dt, stats)
+            step = method.step(counted, t, t1, y, history)
+            verdict = control.judge(step, previous)
+            if verdict.accepted:
+                stats.accepted += 1
+                # A step cut short at a stop says nothing against the length planned before.
+                dt = verdict.dt if t1 != stop else max(dt, verdict.dt, key=abs)
+                stats.dt, previous = dt, verdict
+                yield step
+                t, y, history = t1, step.y1, step.history
+            else:
+                stats.rejected += 1
+                if not smallest < abs(verdict.dt) < abs(step.h):
+                    raise _failure(step, stats)
+                dt = verdict.dt
+
+
+def sample(path: Iterable[Step], y0: Tensor, ts: Sequence[float]) -> Tensor:
+    """The solution at times ``ts``, ``(len(ts), *y0.shape)``, read from a path of steps."""
+    pieces = [y0[None]]
+    waiting: list[tuple[Step, Sequence[float]]] = []
+    size, done = 0, 1
+    for step in path:
+        inside = covered(step, ts, done)
+        if inside:
+            waiting.append((step, inside))
+            size += y0.numel() * len(step.slopes)
+            done += len(inside)
+            if size > _WAITING or inside[-1] == step.t1:
+                pieces += dense(waiting)
+                waiting, size = [], 0
+    return torch.cat(pieces)
+
+
+class Trajectory:
+    """The solution between the ends of a path, read from its steps: ``trajectory(t)``."""
+
+    def __init__(self, path: Iterable[Step]) -> None:
+        self.steps = list(path)
+        self._sign = math.copysign(1.0, self.steps[0].h)
+        self._ends = [self._sign * step.t1 for step in self.steps]
+
+    def __call__(self, t: float) -> Tensor:
+        i = bisect_left(self._ends, self._sign * t)
+        return self.steps[min(i, len(self.steps) - 1)]([t])[0]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that the trajectory is read from, in the order that ``with_tensors`` takes."""
+        return [x for step in self.steps for x in (step.y0, step.y1, *step.slopes)]
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> Trajectory:
+        rest = iter(tensors)
+        return Trajectory(
+            replace(s, y0=next(rest), y1=next(rest), slopes=tuple(next(rest) for _ in s.slopes))
+            for s in self.steps
+        )
+
+
+def covered(step: Step, ts: Sequence[float], start: int) -> Sequence[float]:
+    """The times ``ts[start:]`` that lie in the step, its end included."""
+    stop = start
+    while stop < len(ts) and (ts[stop] - step.t1) * step.h <= 0:
+        stop += 1
+    return ts[start:stop]
+
+
+def _stops(ts: Sequence[float], method: Method, control: Control) -> Iterable[float]:
+    """Where a step must end: also at each output where the method cannot interpolate."""
+    stops = control.stops(ts)
+    if method.interpolates:
+        return stops
+    return sorted({*stops, *ts[1:]}, reverse=ts[-1] < ts[0])
+
+
+def _land(t: float, dt: float, stop: float) -> float:
+    """The end of a step of length ``dt``: the stop where it is reached, or nearly reached."""
+    # A step of 1 % more is cheaper than a last step of 1 %.
+    return stop if abs(1.01 * dt) >= abs(stop - t) else t + dt
+
+
+def _failure(step: Step, stats: Stats) -> SolveError:
+    """Why no shorter attempt than this rejected one can help."""
+    finite = all(bool(torch.isfinite(x).all()) for x in (step.y1, *step.slopes))
+    reason = "the step size underflows" if finite else "the state or its slope is not finite"
+    return SolveError(reason, step.t0, step.h, stats)

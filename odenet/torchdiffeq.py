@@ -1,0 +1,245 @@
+"""torchdiffeq's interface: ``odeint``, ``odeint_adjoint`` and ``odeint_event``.
+
+A script written for torchdiffeq runs after changing its import. What differs is listed in the
+book's page "Coming from torchdiffeq".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from odenet.adjoint import Adjoint, Backprop
+from odenet.events import solve_event
+from odenet.ode import Solver, solve
+from odenet.solvers import METHODS, Adaptive, Control, Field, FixedSteps, rms
+
+# torchdiffeq's names of the methods. Its "rk4" is the 3/8 rule.
+FIXED = {
+    "euler": "euler",
+    "midpoint": "midpoint",
+    "heun2": "heun",
+    "rk4": "rk4_38",
+    "explicit_adams": "explicit_adams",
+    "implicit_adams": "implicit_adams",
+}
+ADAPTIVE = {
+    "adaptive_heun": "heun",
+    "bosh3": "bosh3",
+    "dopri5": "dopri5",
+    "tsit5": "tsit5",
+    "dopri8": "dopri8",
+    "scipy_vode": "scipy_vode",
+    "scipy_lsoda": "scipy_lsoda",
+}
+# torchdiffeq's option -> ours, of Adaptive
+OPTIONS = {
+    "first_step": "initial",
+    "safety": "safety",
+    "ifactor": "growth",
+    "dfactor": "shrink",
+    "min_step": "min_step",
+    "max_step": "max_step",
+    "max_num_steps": "max_steps",
+}
+Options = Mapping[str, Any]
+
+
+def odeint(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t: Tensor,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: str | None = None,
+    options: Options | None = None,
+    event_fn: Callable[[Tensor, Any], Tensor] | None = None,
+) -> Any:
+    """The states at times ``t``, differentiated through the solver's operations.
+
+    ``func(t, y)`` takes the time as a tensor. ``y0`` is a tensor or a tuple of tensors, real or
+    complex, and so is the result, with time in front. With ``event_fn``, ``t`` is the start alone
+    and the result is the event's time and the states at start and event.
+    """
+    packing = _Packing(y0)
+    method = method or "dopri5"
+    solver = Solver(*_scheme(method, rtol, atol, options, packing, func, t), Backprop())
+    return _solve(func, y0, t, solver, packing, _params(func, None), event_fn)
+
+
+def odeint_adjoint(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t: Tensor,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: str | None = None,
+    options: Options | None = None,
+    event_fn: Callable[[Tensor, Any], Tensor] | None = None,
+    adjoint_rtol: Any = None,
+    adjoint_atol: Any = None,
+    adjoint_method: str | None = None,
+    adjoint_options: Options | None = None,
+    adjoint_params: Sequence[Tensor] | None = None,
+) -> Any:
+    """``odeint``, differentiated by the adjoint method, with settings of its own where given.
+
+    ``adjoint_options["norm"] = "seminorm"`` leaves the parameter integral out of the error norm.
+    """
+    packing = _Packing(y0)
+    method = method or "dopri5"
+    back = dict(adjoint_options or {})
+    norm = back.pop("norm", None)
+    if norm not in (None, "seminorm"):
+        raise ValueError(f"adjoint_options['norm'] must be 'seminorm' or absent, got {norm!r}")
+    rule_method, rule_control = _scheme(
+        adjoint_method or method,
+        rtol if adjoint_rtol is None else adjoint_rtol,
+        atol if adjoint_atol is None else adjoint_atol,
+        back or (options if adjoint_method is None else None),
+        packing,
+        func,
+        t,
+        adjoint=True,
+    )
+    rule = Adjoint(rule_control, norm == "seminorm", method=METHODS[rule_method])
+    solver = Solver(*_scheme(method, rtol, atol, options, packing, func, t), rule)
+    return _solve(func, y0, t, solver, packing, _params(func, adjoint_params), event_fn)
+
+
+def odeint_event(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t0: Tensor,
+    *,
+    event_fn: Callable[[Tensor, Any], Tensor],
+    reverse_time: bool = False,
+    odeint_interface: Callable[..., Any] = odeint,
+    **settings: Any,
+) -> Any:
+    """The time of the first change of sign of ``event_fn(t, y)``; the states at start and event."""
+    direction = -1.0 if reverse_time else 1.0
+    ts = torch.stack((t0.reshape(()), t0.reshape(()).detach() + direction))
+    return odeint_interface(func, y0, ts, event_fn=event_fn, **settings)
+
+
+def _solve(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t: Tensor,
+    solver: Solver,
+    packing: _Packing,
+    params: Sequence[Tensor] | None,
+    event_fn: Callable[[Tensor, Any], Tensor] | None,
+) -> Any:
+    field = packing.field(func, t)
+    if event_fn is None:
+        solution = solve(field, packing.pack(y0), t, solver, params=params)
+        return packing.unpack(solution.ys)
+    backwards = len(t) > 1 and bool(t[1] < t[0])
+    time, solution = solve_event(
+        field,
+        packing.pack(y0),
+        float(t[0].detach()),
+        lambda s, y: event_fn(s, packing.unpack(y)),
+        solver,
+        end=-math.inf if backwards else math.inf,
+        params=params,
+    )
+    return time, packing.unpack(solution.ys)
+
+
+def _params(func: Any, given: Sequence[Tensor] | None) -> Sequence[Tensor] | None:
+    if given is None and isinstance(func, nn.Module):
+        return tuple(func.parameters())
+    return given
+
+
+def _scheme(
+    method: str,
+    rtol: Any,
+    atol: Any,
+    options: Options | None,
+    packing: _Packing,
+    func: Any,
+    t: Any,
+    adjoint: bool = False,
+) -> tuple[str, Control]:
+    """Our method and control for torchdiffeq's arguments."""
+    if not isinstance(t, Tensor):
+        raise TypeError(f"t must be a 1-D tensor of times, got {type(t).__name__}")
+    given = dict(options or {})
+    control: Control
+    if method in FIXED:
+        allowed = ["step_size", "grid_constructor"]
+        grid = given.pop("grid_constructor", None)
+        points = None if grid is None else tuple(grid(func, packing.y0, t).tolist())
+        control = FixedSteps(size=given.pop("step_size", None), grid=points)
+    elif method in ADAPTIVE:
+        allowed = ["norm", *OPTIONS]
+        settings = {OPTIONS[k]: given.pop(k) for k in list(given) if k in OPTIONS}
+        norm = given.pop("norm", None)
+        settings["norm"] = rms if norm is None or adjoint else packing.norm(norm)
+        control = Adaptive(packing.tolerance(rtol), packing.tolerance(atol), **settings)
+    else:
+        raise ValueError(f"unknown method {method!r}; known: {', '.join((*FIXED, *ADAPTIVE))}")
+    if given:
+        raise ValueError(f"unknown options {sorted(given)} for {method}; known: {allowed}")
+    return (FIXED | ADAPTIVE)[method], control
+
+
+class _Packing:
+    """States as one real tensor and back; a single real tensor is left as it is."""
+
+    def __init__(self, y0: Any) -> None:
+        self.y0 = y0
+        self.states = y0 if isinstance(y0, (tuple, list)) else (y0,)
+        for y in self.states:
+            if not isinstance(y, Tensor) or not (y.is_floating_point() or y.is_complex()):
+                kind = y.dtype if isinstance(y, Tensor) else type(y).__name__
+                raise TypeError(f"states must be floating-point or complex tensors, got {kind}")
+        self.plain = isinstance(y0, Tensor) and not y0.is_complex()
+        self.sizes = [y.numel() * (2 if y.is_complex() else 1) for y in self.states]
+
+    def pack(self, y: Any) -> Tensor:
+        if self.plain:
+            return y
+        states = y if isinstance(self.y0, (tuple, list)) else (y,)
+        real = (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x for x in states)
+        return torch.cat([x.reshape(-1) for x in real])
+
+    def unpack(self, vector: Tensor) -> Any:
+        """The states in a vector, or in a stack of them along the first dimension."""
+        if self.plain:
+            return vector
+        lead = vector.shape[:-1]
+        states = []
+        for piece, like in zip(vector.split(self.sizes, dim=-1), self.states, strict=True):
+            if like.is_complex():
+                piece = torch.view_as_complex(piece.reshape(*lead, *like.shape, 2))
+            states.append(piece.reshape(*lead, *like.shape))
+        return tuple(states) if isinstance(self.y0, (tuple, list)) else states[0]
+
+    def field(self, func: Callable[[Tensor, Any], Any], t: Tensor) -> Field:
+        times = t.detach()
+        return lambda s, y: self.pack(func(times.new_tensor(s), self.unpack(y)))
+
+    def norm(self, norm: Callable[[Any], Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda x: norm(self.unpack(x))
+
+    def tolerance(self, value: Any) -> Any:
+        """A number, a tensor like the state, or one of these for each state of a tuple."""
+        if self.plain or not isinstance(value, (tuple, list, Tensor)):
+            return value
+        values = [value] * len(self.states) if isinstance(value, Tensor) else value
+        spread = []
+        for v, y in zip(values, self.states, strict=True):
+            full = torch.as_tensor(v, device=y.device).expand(y.shape)
+            spread.append((torch.stack((full, full), -1) if y.is_complex() else full).reshape(-1))
+        return torch.cat(spread)

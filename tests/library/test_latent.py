@@ -1,0 +1,130 @@
+"""The latent ODE and the recurrent baselines: directions, likelihoods and roll-outs."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from odenet.models.latent import RNN, LatentODE, gaussian_nll
+from replication.data import spirals
+
+CURVES = spirals.sample(6, observed=10)
+WINDOW = CURVES.ts[: spirals.WINDOW]
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_each_time():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def test_sizes_are_the_papers():
+    model = LatentODE()
+    assert [p.shape for p in model.field.parameters()] == [(20, 4), (20,), (4, 20), (4,)]
+    assert [p.shape for p in model.decoder.parameters()] == [(20, 4), (20,), (2, 20), (2,)]
+    assert model.recognition.carry.weight.shape == (25, 25)
+
+
+def test_recurrent_matrix_starts_orthogonal():
+    matrix = RNN(gap=False).recurrence.carry.weight
+    assert torch.allclose(matrix @ matrix.T, torch.eye(25), atol=1e-5)
+
+
+def test_recognition_reads_the_first_observation_last():
+    model = LatentODE()
+    seen = []
+    model.recognition.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model.encode(CURVES.times, CURVES.values)
+    (inputs,) = seen
+    assert torch.equal(inputs[:, -1, :2], CURVES.values[:, 0])
+    assert torch.equal(inputs[:, -1, 2], CURVES.times[:, 0])  # the gap to time 0
+    assert torch.equal(inputs[:, 0, 2], CURVES.times[:, -1] - CURVES.times[:, -2])
+
+
+def test_recognition_without_times_sees_the_values_alone():
+    timed, untimed = LatentODE(), LatentODE(timed=False)
+    later = CURVES.times + 0.5
+    assert untimed.recognition.read.weight.shape == (25, 2)
+    for model, told in ((timed, True), (untimed, False)):
+        before, after = (model.encode(times, CURVES.values)[0] for times in (CURVES.times, later))
+        assert torch.equal(before, after) is not told
+
+
+def test_solve_of_the_window_takes_25_steps_of_rk4():
+    curves, work = LatentODE()(CURVES.times, CURVES.values, WINDOW)
+    assert curves.shape == (6, 100, 2)
+    assert (work.forward.accepted, work.forward.nfe) == (25, 100)
+
+
+def loss(model: LatentODE, kl_weight: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss, and the divergence from the prior of each curve's posterior."""
+    value, _ = model.loss(
+        CURVES.times,
+        CURVES.values,
+        ts=WINDOW,
+        index=CURVES.index,
+        noise=0.1,
+        kl_weight=kl_weight,
+        generator=torch.Generator().manual_seed(1),
+    )
+    mean, log_variance = model.encode(CURVES.times, CURVES.values)
+    posterior = Normal(mean, (log_variance / 2).exp())
+    return value, kl_divergence(posterior, Normal(0.0, 1.0)).sum(1)
+
+
+def test_loss_weighs_the_divergence_from_a_standard_normal_prior():
+    model = LatentODE()
+    without, kl = loss(model, 0.0)
+    assert torch.allclose(loss(model, 1.0)[0] - without, kl.mean(), rtol=1e-4, atol=2e-2)
+
+
+def test_loss_without_divergence_is_the_likelihood_at_the_observed_points():
+    model = LatentODE()
+    mean, log_variance = model.encode(CURVES.times, CURVES.values)
+    draw = torch.randn(mean.shape, generator=torch.Generator().manual_seed(1))
+    path, _ = model.latent(mean + draw * (log_variance / 2).exp(), WINDOW)
+    decoded = model.decoder(path)[torch.arange(6)[:, None], CURVES.index]
+    expected = -Normal(decoded, 0.1).log_prob(CURVES.values).sum((1, 2)).mean()
+    assert torch.allclose(loss(model, 0.0)[0], expected)
+
+
+def test_gaussian_nll_is_in_nats():
+    nll = gaussian_nll(torch.tensor(0.0), torch.tensor(0.0), torch.tensor(0.0))
+    assert nll.item() == pytest.approx(math.log(2 * math.pi) / 2)
+
+
+def test_gap_tells_the_rnn_when_the_next_observation_comes():
+    later = CURVES.times + torch.arange(10)
+    plain, told = RNN(gap=False), RNN(gap=True)
+    assert torch.equal(plain(CURVES.times, CURVES.values)[0], plain(later, CURVES.values)[0])
+    assert not torch.equal(told(CURVES.times, CURVES.values)[0], told(later, CURVES.values)[0])
+
+
+def test_rnn_predicts_each_observation_from_those_before_it_alone():
+    model = RNN(gap=True)
+    changed = CURVES.values.clone()
+    changed[:, 4] += 1
+    before, after = (model(CURVES.times, v)[0] for v in (CURVES.values, changed))
+    differs = (before - after).abs().amax((0, 2)) > 0
+    assert differs.tolist() == [False] * 4 + [True] * 5
+
+
+def test_first_step_of_the_roll_out_is_the_prediction_after_the_last_observation():
+    model, stride = RNN(gap=True), 0.5
+    times, values = CURVES.times[:1], CURVES.values[:1]
+    after = (times[:, -1:] + stride * torch.arange(1, 3)).double().float()
+    rolled = model.extrapolate(times, values, after[0], stride)
+    first = model(torch.cat((times, after[:, :1]), 1), torch.cat((values, values[:, :1]), 1))[0]
+    assert torch.allclose(rolled[:, 0], first[:, -1], atol=1e-4)
+    fed_back = torch.cat((values, rolled[:, :1], values[:, :1]), 1)
+    second = model(torch.cat((times, after), 1), fed_back)[0]
+    assert torch.allclose(rolled[:, 1], second[:, -1], atol=1e-4)
+
+
+def test_roll_out_is_a_straight_line_between_steps():
+    model, last = RNN(gap=False), CURVES.times[:1, -1]
+    ts = last + torch.tensor([0.5, 0.75, 1.0])
+    left, middle, right = model.extrapolate(CURVES.times[:1], CURVES.values[:1], ts, 0.5)[0]
+    assert torch.allclose(middle, (left + right) / 2, atol=1e-5)

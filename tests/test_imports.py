@@ -1,0 +1,85 @@
+"""Imports go downward only, never in a circle, and stand at the top of each file."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from replication.runner.sources import imports
+
+ROOT = Path(__file__).parents[1]
+SOLVE = {"solvers", "adjoint", "ode"}
+SHARED = {"classify", "compiled_training", "device", "memory", "peers", "probe", "style", "tables"}
+SHARED |= {"trained", "training"}
+BELOW = {  # part of a package -> what it may import, besides itself
+    "odenet.solvers": set(),
+    "odenet.adjoint": {"odenet.solvers"},
+    "odenet.ode": {"odenet.solvers", "odenet.adjoint"},
+    "odenet.events": {f"odenet.{part}" for part in SOLVE},
+    "odenet.torchdiffeq": {f"odenet.{part}" for part in SOLVE | {"events"}},
+    "odenet.compiled": {"odenet.solvers", "odenet.adjoint"},
+    "odenet.models": {f"odenet.{part}" for part in SOLVE},
+    "odenet": {f"odenet.{part}" for part in SOLVE | {"events", "torchdiffeq"}},
+    "replication": set(),
+    "replication.runner": set(),
+    "replication.data": set(),
+    "replication.__main__": {"replication.runner"},
+    "replication.benchmarks": {"odenet"},
+    **{
+        f"replication.{part}": {"odenet", "replication.data"}
+        | {f"replication.{other}" for other in SHARED}
+        for part in SHARED
+    },
+    "replication.chapters": {"odenet", "replication.data"}
+    | {f"replication.{part}" for part in SHARED},
+}
+FILES = {  # odenet.models.blocks -> its file; a package by its own name
+    ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"): path
+    for folder, package in ((ROOT, "odenet"), (ROOT / "notebooks", "replication"))
+    for path in (folder / package).rglob("*.py")
+}
+CHAPTERS = sorted({name.split(".")[2] for name in FILES if name.count("replication.chapters.")})
+
+
+def imported(name: str) -> set[str]:
+    """The modules of this clone that the module `name` imports."""
+    path = FILES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set(imports(path.read_text(), package)) & FILES.keys()
+    return found - {package.partition(".")[0]}  # which runs anyway, before any of its parts
+
+
+def part(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_imports_go_downward(name):
+    assert part(name) in BELOW, f"{name} has no place in the house"
+    allowed = BELOW[part(name)] | {part(name)}
+    used = {part(found) for found in imported(name)}
+    assert not [found for found in used if not {found, found.partition(".")[0]} & allowed]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_chapters_do_not_import_each_other(chapter):
+    own = f"replication.chapters.{chapter}"
+    used = {found for name in FILES if f"{name}.".startswith(f"{own}.") for found in imported(name)}
+    others = {found for found in used if found.startswith("replication.chapters.")}
+    assert not [found for found in others if not f"{found}.".startswith(f"{own}.")]
+
+
+def test_no_module_imports_itself_through_others():
+    graph = {name: imported(name) - {name} for name in FILES}
+    for name in graph:  # a package imports its modules, which name each other through it
+        graph[name] -= {name.rpartition(".")[0]}
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_no_import_of_this_clone_is_delayed(name):
+    tree = ast.parse(FILES[name].read_text())
+    inner = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    delayed = "\n".join(ast.unparse(node) for node in inner if node not in tree.body)
+    assert not set(imports(delayed)) & FILES.keys()
