@@ -26,7 +26,8 @@ LIMIT_S = 120  # for what takes a few seconds on an idle machine
 
 def dask(root: Path, kind: str, *options: str) -> subprocess.Popen:
     """A scheduler or a worker, which can import `lab` and has a cache of its own."""
-    names = {"ODENET_CACHE": str(root / "cache of the workers"), "PYTHONPATH": str(root)}
+    path = os.pathsep.join((str(root), os.environ["PYTHONPATH"]))
+    names = {"ODENET_CACHE": str(root / "cache of the workers"), "PYTHONPATH": path}
     common = ["--no-dashboard", "--scheduler-file", str(root / "scheduler.json"), *options]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("ODENET_")}
     return subprocess.Popen(

@@ -23,6 +23,9 @@ def checkout(root: Path, *, published: bool = False, **chapters: NotebookNode) -
         (root / "book/_build/smoke" / kind).mkdir(parents=True)
     for stem, notebook in chapters.items():
         write(notebook, root / f"book/_build/smoke/chapters/{stem[1:]}.ipynb")
-        record = {"provenance": {"commit": "0123456789", "dirty": True}}
+        record = {
+            "fingerprint": {"modules": {}},
+            "provenance": {"commit": "0123456789", "dirty": True},
+        }
         (root / f"book/_build/smoke/records/{stem[1:]}.json").write_text(json.dumps(record))
     return root

@@ -81,10 +81,15 @@ def settle(job: Job, **metrics: object) -> None:
     write(job.record, json.dumps(record))
 
 
+def code_of(root: Path) -> str:
+    """Where the modules of the toy, and those of this clone that it uses, are found."""
+    return os.pathsep.join((str(root), os.environ["PYTHONPATH"]))
+
+
 def enter(root: Path, monkeypatch) -> Path:
     """The command line, called in this process, works on the clone at `root`."""
     monkeypatch.setattr(cli, "Profile", functools.partial(Profile, root=root))
-    monkeypatch.setenv("PYTHONPATH", str(root))
+    monkeypatch.setenv("PYTHONPATH", code_of(root))
     monkeypatch.setenv("ODENET_CACHE", str(root / ".cache"))
     return root
 
@@ -103,7 +108,7 @@ def start(root: Path, *arguments: str, within: Sequence[str] = ()) -> subprocess
     )
     return subprocess.Popen(
         [*within, sys.executable, "-c", code, str(root), *arguments],
-        env={**os.environ, "PYTHONPATH": str(root), "ODENET_CACHE": str(root / ".cache")},
+        env={**os.environ, "PYTHONPATH": code_of(root), "ODENET_CACHE": str(root / ".cache")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 STATE = "first edition"  # of a chapter, beside fresh, stale and missing
+NOTE = (
+    "The first edition stays as it was made. The run that replaces it: make replicate PROFILE=paper"
+)
 LINE = (
     "<strong>First edition</strong>: made at {commits}, by code that has been rearranged since. "
     "A second edition is being written; its run will replace these numbers."

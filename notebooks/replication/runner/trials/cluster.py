@@ -142,7 +142,8 @@ def _require_equal_workers(client: Client, function: Function, code: Code) -> No
     if refused := [f"{worker}: {reason}" for worker, reason in reasons.items() if reason]:
         raise RuntimeError(
             f"{len(refused)} of {len(reasons)} Dask workers cannot run these trials. Start them "
-            "from this clone's commit and environment:\n" + "\n".join(refused)
+            "in this clone, from its commit and environment, with PYTHONPATH=notebooks:\n"
+            + "\n".join(refused)
         )
 
 

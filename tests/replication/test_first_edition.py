@@ -1,0 +1,63 @@
+"""The first edition is kept, shown and judged as it was made, until Release 1.0 replaces it."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import toy_clone
+from toy_book import ROOT, checkout
+
+from replication import __main__ as cli
+from replication.runner import book, first_edition
+from replication.runner.claims import verdicts
+from replication.runner.claims.rules import read
+from replication.runner.jobs import plan
+from replication.runner.profiles import Profile
+
+PAPER = Profile("paper")
+KEPT = [job for job in plan(PAPER) if job.kept() and first_edition.made(job.kept())]
+
+pytestmark = pytest.mark.skipif(not KEPT, reason="every chapter was made anew")
+
+
+def test_a_record_of_today_is_none_of_the_first_edition(tmp_path):
+    job = toy_clone.job(toy_clone.make(tmp_path))
+    toy_clone.settle(job, gap=1.0)
+    assert not first_edition.made(job.kept()) and job.standing() == ("fresh", [])
+
+
+def test_check_calls_it_by_its_name_and_asks_for_nothing(capsys):
+    state = cli.main(["check", "--profile", "paper"])
+    lines = capsys.readouterr().out.splitlines()
+    named = {line.split()[0] for line in lines if line.endswith("first edition")}
+    assert named == {job.stem for job in KEPT}
+    assert first_edition.NOTE in lines
+    if len(KEPT) == len(plan(PAPER)):
+        assert state == 0
+
+
+def test_its_verdicts_stay():
+    stems = {job.stem for job in KEPT}
+    rows = verdicts.judged(ROOT, PAPER.records)
+    found = {row.verdict for row in rows if row.claim.metric.split(".")[0] in stems}
+    assert found & {"supported", "not supported"} and "stale" not in found
+
+
+def test_a_claim_that_it_did_not_measure_is_not_run(monkeypatch):
+    (claim, *_) = [row for row in read(PAPER) if row.metric.split(".")[0] == KEPT[0].stem]
+    later = replace(claim, id="later", metric=f"{KEPT[0].stem}.measured_later")
+    monkeypatch.setattr(verdicts, "read", lambda clone: [claim, later])
+    kept, new = verdicts.judged(ROOT, PAPER.records)
+    assert kept.measured is not None
+    assert (new.verdict, new.measured) == ("not run", None)
+
+
+def test_each_page_of_the_book_says_so_in_a_line(tmp_path):
+    root = checkout(tmp_path)
+    stem = KEPT[0].stem
+    for kind, suffix in (("chapters", "ipynb"), ("records", "json")):
+        shutil.copy(ROOT / f"book/{kind}/{stem}.{suffix}", root / f"book/_build/smoke/{kind}")
+    page = book.build(root, "smoke").read_text()
+    commit = json.loads((PAPER.records / f"{stem}.json").read_text())["provenance"]["commit"]
+    assert "<strong>First edition</strong>" in page and commit[:8] in page
