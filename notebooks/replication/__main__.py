@@ -91,7 +91,7 @@ def _check(options: argparse.Namespace) -> int:
     standings = {job.stem: job.standing() for job in plan(profile)}
     for stem, (state, reasons) in standings.items():
         since = "; ".join(reasons) if state == "stale" else ""
-        print(f"{stem:<24}{state:<15}{since}".rstrip())
+        print(f"{stem:<24}{state:<10}{since}".rstrip())
     if first_edition.STATE in {state for state, _ in standings.values()}:
         print(first_edition.NOTE)
     behind = sum(state not in ("fresh", first_edition.STATE) for state, _ in standings.values())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from detest import GRAVITY, MASSES, PROBLEMS, SUN, outer_planets
-from precision import PEERS, odenet_end, scipy_end, torchdiffeq_end
+
+from replication.benchmarks.detest import GRAVITY, MASSES, PROBLEMS, SUN, outer_planets
+from replication.benchmarks.precision import PEERS, odenet_end, scipy_end, torchdiffeq_end
 
 TOLERANCE = 1e-6
 

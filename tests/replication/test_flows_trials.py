@@ -7,20 +7,12 @@ import pytest
 import torch
 
 from odenet.models.flow import log_normal
-from replication.chapters.flows import training as flow_training
-from replication.chapters.flows.trials import (
-    energies as flows,
-)
-from replication.chapters.flows.trials import (
-    samples as flow_data,
-)
-from replication.chapters.flows.trials import (
-    theorem as flow_theorem,
-)
+from replication.chapters.flows import training
+from replication.chapters.flows.trials import energies, likelihood, theorem
 from replication.data.densities import energy, grid, log_normalizer
 
-MATCH = flows.Trial(size=2, iterations=3, batch=16, samples=200)
-FIT = flow_data.Trial(size=2, iterations=3, batch=16, held_out=100)
+MATCH = energies.Trial(size=2, iterations=3, batch=16, samples=200)
+FIT = likelihood.Trial(size=2, iterations=3, batch=16, held_out=100)
 LAYERS = {"model": "planar", "targets": ("U1", "U4"), "annealed": (True, False), "seeds": 2}
 
 
@@ -31,10 +23,10 @@ def plain(result):
 @pytest.mark.parametrize("more", [{"seeds": 2}, {"penalty": 0.1, "decay": False}, LAYERS])
 def test_divergences_are_plain_positive_numbers_that_a_tighter_solve_confirms(more, tmp_path):
     trial = replace(MATCH, **more)
-    result = flows.run(trial, tmp_path)
+    result = energies.run(trial, tmp_path)
     assert plain(result)
     assert result["curve"]["step"] == [0, 1, 2, 3]
-    for row, member in zip(result["flows"], flows.members(trial), strict=True):
+    for row, member in zip(result["flows"], energies.members(trial), strict=True):
         assert (row["target"], row["annealed"], row["seed"]) == member
         assert row["kl"] > 0 and row["kl"] == pytest.approx(row["kl_tight"], abs=1e-2)
         assert len(row["curve_kl"]) == 4
@@ -43,7 +35,7 @@ def test_divergences_are_plain_positive_numbers_that_a_tighter_solve_confirms(mo
 def test_divergence_of_the_noise_itself_is_that_of_a_sum_over_samples(tmp_path):
     """A planar flow without layers is the identity, whose divergence needs no flow."""
     trial = replace(MATCH, model="planar", size=0, iterations=0, samples=20_000)
-    (row,) = flows.run(trial, tmp_path)["flows"]
+    (row,) = energies.run(trial, tmp_path)["flows"]
     z, area = grid(6.0, 300)
     log_q = log_normal(z)
     exact = (log_q.exp() * (log_q + energy("U1")(z))).sum() * area
@@ -55,7 +47,7 @@ def test_a_run_does_not_depend_on_the_targets_beside_it(tmp_path):
     both = replace(MATCH, model="planar", targets=("U3", "U1"), iterations=0)
     alone = replace(both, targets=("U1",))
     rows = [
-        flows.run(trial, tmp_path / name)["flows"][-1]
+        energies.run(trial, tmp_path / name)["flows"][-1]
         for name, trial in (("both", both), ("alone", alone))
     ]
     assert rows[0]["kl"] == pytest.approx(rows[1]["kl"], rel=1e-9)
@@ -63,7 +55,7 @@ def test_a_run_does_not_depend_on_the_targets_beside_it(tmp_path):
 
 def test_annealing_weights_only_the_runs_that_ask_for_it():
     trial = replace(MATCH, iterations=100, annealed=(True, False))
-    weights = flows._Weights(trial)
+    weights = energies._Weights(trial)
     assert weights.at(0).tolist() == pytest.approx([0.01, 1])
     assert weights.at(20).tolist() == pytest.approx([0.505, 1])
     assert weights.at(40).tolist() == [1, 1]
@@ -72,9 +64,9 @@ def test_annealing_weights_only_the_runs_that_ask_for_it():
 @pytest.mark.parametrize("model", ["continuous", "planar"])
 def test_densities_of_trained_flows_have_mass_one(model, tmp_path):
     trial = replace(MATCH, model=model, seeds=2)
-    flows.run(trial, tmp_path)
+    energies.run(trial, tmp_path)
     x, area = grid(7.0, 80)
-    mass = flows.density(flows.load(trial, tmp_path), x).sum(1) * area
+    mass = energies.density(energies.load(trial, tmp_path), x).sum(1) * area
     assert mass.tolist() == pytest.approx([1, 1], abs=1e-2)
 
 
@@ -82,10 +74,10 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("module, trial", [(flows, MATCH), (flow_data, FIT)])
+@pytest.mark.parametrize("module, trial", [(energies, MATCH), (likelihood, FIT)])
 def test_an_interrupted_training_ends_as_one_that_was_not(module, trial, tmp_path, monkeypatch):
     whole = module.run(trial, tmp_path / "whole")
-    save, left = flow_training.train.__globals__["save"], [2]
+    save, left = training.train.__globals__["save"], [2]
 
     def fail(*arguments):
         save(*arguments)
@@ -93,7 +85,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(module, trial, tmp_pat
         if not left[0]:
             raise Interrupted
 
-    monkeypatch.setitem(flow_training.train.__globals__, "save", fail)
+    monkeypatch.setitem(training.train.__globals__, "save", fail)
     with pytest.raises(Interrupted):
         module.run(trial, tmp_path / "parts")
     resumed = module.run(trial, tmp_path / "parts")
@@ -103,7 +95,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(module, trial, tmp_pat
 
 
 def test_likelihoods_come_with_the_true_one_and_with_the_way_back(tmp_path):
-    result = flow_data.run(replace(FIT, seeds=2), tmp_path)
+    result = likelihood.run(replace(FIT, seeds=2), tmp_path)
     assert plain(result)
     one, other = result["flows"]
     assert one["true"] == other["true"] and one["nll"] != other["nll"]
@@ -117,7 +109,7 @@ def test_likelihoods_come_with_the_true_one_and_with_the_way_back(tmp_path):
 
 def test_layers_are_scored_without_a_solver(tmp_path):
     trial = replace(FIT, model="planar", sets=("circles", "moons"))
-    rows = flow_data.run(trial, tmp_path)["flows"]
+    rows = likelihood.run(trial, tmp_path)["flows"]
     assert [row["set"] for row in rows] == ["circles", "moons"]
     assert all("reversal" not in row for row in rows)
 
@@ -125,11 +117,11 @@ def test_layers_are_scored_without_a_solver(tmp_path):
 @pytest.mark.parametrize("model", ["continuous", "planar"])
 def test_pictures_lead_from_noise_to_what_the_flow_has_learned(model, tmp_path):
     trial = replace(FIT, model=model, size=4)
-    flow_data.run(trial, tmp_path)
-    flow = flow_data.load(trial, tmp_path)
+    likelihood.run(trial, tmp_path)
+    flow = likelihood.load(trial, tmp_path)
     x, area = grid(9.0, 90)
     z = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
-    steps = flow_data.pictures(flow, 0, (0.25, 1.0), x, z)
+    steps = likelihood.pictures(flow, 0, (0.25, 1.0), x, z)
     for step in steps:
         assert float(step["density"].sum()) * area == pytest.approx(1, abs=2e-2)
     whole = flow(z[None])[0] if model == "continuous" else flow.inverse(z[None])[-1]
@@ -138,8 +130,8 @@ def test_pictures_lead_from_noise_to_what_the_flow_has_learned(model, tmp_path):
 
 
 def test_a_run_alone_is_the_run_among_others():
-    both = flow_training.continuous(3, (0, 1), 1e-3)
-    lone = flow_training.alone(both, 1)
+    both = training.continuous(3, (0, 1), 1e-3)
+    lone = training.alone(both, 1)
     z = torch.randn(2, 5, 2)
     slopes = [f.carrier(0.5, torch.cat((y, y[..., :1]), -1)) for f, y in ((both, z), (lone, z[1:]))]
     assert torch.allclose(slopes[0][1], slopes[1][0])
@@ -147,7 +139,7 @@ def test_a_run_alone_is_the_run_among_others():
 
 def test_each_run_is_cut_by_its_own_length_and_nonsense_is_dropped():
     p = torch.nn.Parameter(torch.zeros(3, 2))
-    optimizer = flow_training.SideBySide([p], lr=0.1)
+    optimizer = training.SideBySide([p], lr=0.1)
     p.grad = torch.tensor([[300.0, 400.0], [3.0, 4.0], [float("nan"), 1.0]])
     optimizer.step()
     assert p.grad.flatten().tolist() == pytest.approx([6, 8, 3, 4, 0, 0])
@@ -156,23 +148,23 @@ def test_each_run_is_cut_by_its_own_length_and_nonsense_is_dropped():
 
 def test_a_batch_without_a_finite_loss_teaches_its_run_nothing_and_stops_no_other():
     p = torch.nn.Parameter(torch.tensor([[1.0], [0.0], [1.0]]))
-    optimizer = flow_training.SideBySide([p], lr=0.1)
-    loss = flow_training.summed((p.log() * torch.tensor([[1.0], [1.0], [-1.0]])).sum(1))
+    optimizer = training.SideBySide([p], lr=0.1)
+    loss = training.summed((p.log() * torch.tensor([[1.0], [1.0], [-1.0]])).sum(1))
     loss.backward()
     optimizer.step()
     assert loss.isfinite()
     assert p.flatten().tolist() == pytest.approx([0.9, 0.0, 1.1], abs=1e-4)
 
 
-@pytest.mark.parametrize("module, trial", [(flows, MATCH), (flow_data, FIT)])
+@pytest.mark.parametrize("module, trial", [(energies, MATCH), (likelihood, FIT)])
 def test_unknown_models_are_refused(module, trial, tmp_path):
     with pytest.raises(ValueError, match="known: continuous, planar"):
         module.run(replace(trial, model="glow"), tmp_path)
 
 
 def test_what_is_left_of_the_theorem_is_the_error_of_the_solver(tmp_path):
-    trial = flow_theorem.Trial(dims=(2, 4), cells=60, probes=(1, 16))
-    result = flow_theorem.run(trial, tmp_path)
+    trial = theorem.Trial(dims=(2, 4), cells=60, probes=(1, 16))
+    result = theorem.run(trial, tmp_path)
     assert plain(result)
     assert [row["dims"] for row in result["linear"]] == [2, 4]
     assert max(row["error"] for row in result["linear"]) < 1e-4
@@ -183,8 +175,8 @@ def test_what_is_left_of_the_theorem_is_the_error_of_the_solver(tmp_path):
 
 
 def test_cost_of_a_width_is_timed_forward_and_backward(tmp_path):
-    trial = flow_theorem.CostTrial(widths=(2, 4), points=8, determinants=(3,), repeats=1)
-    result = flow_theorem.run_cost(trial, tmp_path)
+    trial = theorem.CostTrial(widths=(2, 4), points=8, determinants=(3,), repeats=1)
+    result = theorem.run_cost(trial, tmp_path)
     assert [row["units"] for row in result["rows"]] == [2, 4]
     assert result["determinants"][0]["units"] == 3
     assert plain(result)

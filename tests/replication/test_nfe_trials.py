@@ -10,12 +10,11 @@ from torch.nn import functional as F
 
 from odenet import Adaptive, Adjoint, Solver, solve
 from odenet.models.classifier import classifier
-from replication.chapters.nfe.trials import backward, inputs
-from replication.chapters.nfe.trials import forward as nfe
+from replication.chapters.nfe.trials import backward, forward, inputs
 from replication.data.mnist import Digits
 from replication.trained import trained
 
-SWEEP = nfe.Trial(
+SWEEP = forward.Trial(
     "net", tolerances=(1e-1, 1e-4), batches=2, images=4, test_size=10, alone=(0.1,), reference=1e-5
 )
 PULL = backward.Trial("net", tolerances=(1e-1,), batches=2, images=3, tolerance=0.1, reference=1e-4)
@@ -29,7 +28,7 @@ def digits(size: int) -> Digits:
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """That of a trial, beside the shelf with the weights of a training named "net"."""
-    for module in (nfe, backward):
+    for module in (forward, backward):
         monkeypatch.setattr(
             module, "load", lambda train_size, test_size: (digits(train_size), digits(test_size))
         )
@@ -41,7 +40,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def rows(folder):
-    return nfe.run(SWEEP, folder)["rows"]
+    return forward.run(SWEEP, folder)["rows"]
 
 
 def test_weights_are_those_of_the_training_named(folder):
@@ -54,7 +53,7 @@ def test_weights_are_those_of_the_training_named(folder):
 
 
 def test_sweep_has_a_row_for_each_tolerance_and_batch_with_clean_counts(folder):
-    result = nfe.run(SWEEP, folder)
+    result = forward.run(SWEEP, folder)
     assert json.loads(json.dumps(result)) == result
     rows = result["rows"]
     assert [(row["batch"], row["tolerance"]) for row in rows] == [
@@ -80,7 +79,7 @@ def test_error_is_relative_to_the_reference(rows, folder):
 
 
 def test_error_of_the_test_set_is_that_of_the_solver_at_each_tolerance(folder):
-    errors = nfe.run(SWEEP, folder)["test_error_pct"]
+    errors = forward.run(SWEEP, folder)["test_error_pct"]
     test, (model, _) = digits(10), trained("net", folder)
     with torch.no_grad():
         logits, _ = model(test.images, _solver(0.1))
@@ -89,7 +88,7 @@ def test_error_of_the_test_set_is_that_of_the_solver_at_each_tolerance(folder):
 
 
 def test_images_alone_are_counted_one_by_one_beside_their_batch(folder):
-    (alone,) = nfe.run(SWEEP, folder)["alone"]
+    (alone,) = forward.run(SWEEP, folder)["alone"]
     model, block = trained("net", folder)
     with torch.no_grad():
         state = model.stem(digits(10).images[:4])
@@ -100,7 +99,7 @@ def test_images_alone_are_counted_one_by_one_beside_their_batch(folder):
 
 def test_more_images_than_there_are_are_refused(folder):
     with pytest.raises(ValueError, match="3 batches of 4 do not fit 10 images"):
-        nfe.run(replace(SWEEP, batches=3), folder)
+        forward.run(replace(SWEEP, batches=3), folder)
 
 
 def test_backward_pass_has_a_row_for_each_way_and_batch(folder):

@@ -102,7 +102,7 @@ def start(root: Path, *arguments: str, within: Sequence[str] = ()) -> subprocess
     """
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "import functools, pathlib, sys; from replication.runner import __main__ as cli; "
+        "import functools, pathlib, sys; from replication import __main__ as cli; "
         "cli.Profile = functools.partial(cli.Profile, root=pathlib.Path(sys.argv.pop(1))); "
         "sys.exit(cli.main())"
     )

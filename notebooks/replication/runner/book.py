@@ -141,7 +141,7 @@ def _colab(clone: Repository, stems: list[str]) -> str:
     return (
         "(colab)=\nIn Colab, a notebook opens without the rest of the repository. Insert this as "
         "its first cell and run it; what else Colab has installed keeps Colab's versions.\n\n"
-        f"```python\n!git clone -q --depth 1 --branch {clone.branch} {clone.address}\n"
+        f"```ipython3\n!git clone -q --depth 1 --branch {clone.branch} {clone.address}\n"
         f'%cd {folder}/notebooks\n%pip install -q "..[replicate]"\n'
         f"```\n\nOpen there: {', '.join(links)}.\n"
     )
