@@ -13,7 +13,7 @@ export ODENET_CLUSTER := $(or $(CLUSTER),$(ODENET_CLUSTER))
 export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 
-# What reruns the paper is no part of the installed package: it is imported from its folder.
+# What reruns the paper is no part of the installed package: it is imported from its folder, in .venv by a .pth file.
 export PYTHONPATH := $(CURDIR)/notebooks$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 # An activated conda environment that holds this clone (environment.yml makes one) is used as it is;
@@ -41,6 +41,7 @@ setup: $(READY) ## Make the environment (.venv); the other targets do it when ne
 	test -n "$$python" || { echo "odenet needs Python 3.11 or newer, not $$(python3 --version 2>&1)." >&2; exit 1; }; \
 	$$python -m venv $(if $(wildcard $@),,--clear) .venv
 	$(PY) -m pip install -c constraints.txt -e '.[replicate,test]'
+	@$(PY) -c 'import site, sys; open(site.getsitepackages()[0] + "/replication.pth", "w").write(sys.argv[1])' '$(CURDIR)/notebooks'
 	@touch $@
 
 peers: $(READY) ## Add the libraries that 09_speed compares ours with (diffrax, torchode, torchdyn)
