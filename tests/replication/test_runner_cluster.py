@@ -149,9 +149,10 @@ def private(lab, tmp_path, monkeypatch):
     del sys.modules["private"]
 
 
-def test_a_worker_that_cannot_load_the_experiment_is_refused(lab, private):
-    with pytest.raises(RuntimeError, match="cannot load private:run.*No module named 'private'"):
+def test_what_cannot_load_the_experiment_is_refused(lab, private):
+    with pytest.raises(RuntimeError, match="cannot load private:run.*No module named") as refused:
         run_trials(private.run, [lab.Trial()])
+    assert "the scheduler: it cannot load private: No module named" in str(refused.value)
 
 
 def test_a_task_that_dask_gives_up_is_not_waited_for(lab, private):
@@ -175,9 +176,11 @@ def test_a_worker_that_runs_several_trials_in_one_process_is_refused(lab):
     now = code(lab.run)
     threads = {"a": 1, "b": 8}
     both = SimpleNamespace(
-        nthreads=lambda: threads, run=lambda *_, **__: dict.fromkeys(threads, now)
+        nthreads=lambda: threads,
+        run=lambda *_, **__: dict.fromkeys(threads, now),
+        run_on_scheduler=lambda *_: now,
     )
-    with pytest.raises(RuntimeError, match="1 of 2 Dask workers.*\nb: it runs 8 tasks at once"):
+    with pytest.raises(RuntimeError, match="1 of 2 Dask processes.*\nb: it runs 8 tasks at once"):
         cluster._require_equal_workers(both, lab.run, now)
 
 

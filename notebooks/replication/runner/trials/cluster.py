@@ -138,13 +138,23 @@ def _require_equal_workers(client: Client, function: Function, code: Code) -> No
         client.submit(held, function, pure=False).exception()  # an adaptive cluster starts one
     found = client.run(held, function, on_error="return")
     reasons = {worker: _reason(has, code) for worker, has in found.items()}
+    reasons |= _refusal_of_scheduler(client, function)
     reasons |= {w: _THREADS.format(n) for w, n in client.nthreads().items() if n > 1}
     if refused := [f"{worker}: {reason}" for worker, reason in reasons.items() if reason]:
         raise RuntimeError(
-            f"{len(refused)} of {len(reasons)} Dask workers cannot run these trials. Start them "
+            f"{len(refused)} of {len(reasons)} Dask processes cannot run these trials. Start them "
             "in this clone, from its commit and environment, with PYTHONPATH=notebooks:\n"
             + "\n".join(refused)
         )
+
+
+def _refusal_of_scheduler(client: Client, function: Function) -> dict[str, str]:
+    """Why tasks cannot pass through the scheduler, which must be able to import `function`."""
+    try:
+        client.run_on_scheduler(held, function)
+    except Exception as error:
+        return {"the scheduler": f"it cannot load {function.__module__}: {error}"}
+    return {}
 
 
 def _reason(found: Any, code: Code) -> str:
