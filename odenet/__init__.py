@@ -1,9 +1,15 @@
-"""Solvers, gradients and models for neural ordinary differential equations."""
+"""Solvers for ordinary differential equations in PyTorch, and models made of them.
 
-from odenet.adjoint import Adjoint, Backprop, Checkpoint
+    solution = odenet.solve(field, y0, ts, odenet.Solver("dopri5", odenet.Adaptive(1e-6, 1e-6)))
+
+``solve`` and ``Solver`` are enough to begin. Models are in ``odenet.models``, the parts of a solver
+in ``odenet.solvers``.
+"""
+
+from odenet.adjoint import Adjoint, Backprop, Checkpoint, InterpolatedAdjoint
 from odenet.events import solve_event
-from odenet.ode import Solver, solve
-from odenet.solvers import METHODS, Adaptive, FixedSteps, Solution, SolveError, Stats, Work, steps
+from odenet.ode import Solver, solve, steps
+from odenet.solvers import METHODS, Adaptive, FixedSteps, Solution, SolveError
 from odenet.torchdiffeq import odeint, odeint_adjoint, odeint_event
 
 __all__ = [
@@ -13,11 +19,10 @@ __all__ = [
     "Backprop",
     "Checkpoint",
     "FixedSteps",
+    "InterpolatedAdjoint",
     "Solution",
     "SolveError",
     "Solver",
-    "Stats",
-    "Work",
     "odeint",
     "odeint_adjoint",
     "odeint_event",

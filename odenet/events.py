@@ -13,7 +13,7 @@ from torch import Tensor
 
 from odenet.adjoint.function import vjp
 from odenet.ode import Solver, check_state, checked_field, solve
-from odenet.solvers import Field, SciPyAdams, Solution, SolveError, Stats, Step, steps
+from odenet.solvers import Counts, Field, Solution, SolveError, Step, steps
 
 Event = Callable[[Tensor, Tensor], Tensor]
 
@@ -38,13 +38,13 @@ def solve_event(
     """
     solver = solver or Solver()
     check_state(y0)
-    if isinstance(solver.method, SciPyAdams):
+    if solver.method.own_steps:
         raise ValueError(f"{solver.method.name} has no dense output to locate an event on")
-    stats = Stats()
+    counts = Counts()
     with torch.no_grad():
-        t, which = _locate(checked_field(f, y0), y0.detach(), (t0, end), event, solver, stats)
+        t, which = _locate(checked_field(f, y0), y0.detach(), (t0, end), event, solver, counts)
     solution = solve(f, y0, (t0, t), solver, params=params)
-    solution.work.forward.nfe += stats.nfe
+    solution.stats.forward = counts + solution.stats.forward
     time, state = _at_event(f, t, solution.ys[-1], event, which)
     return time, replace(solution, ys=torch.stack((solution.ys[0], state)))
 
@@ -55,7 +55,7 @@ def _locate(
     ts: tuple[float, float],
     event: Event,
     solver: Solver,
-    stats: Stats,
+    counts: Counts,
 ) -> tuple[float, int]:
     """The time of the first change of sign, and which of the event's numbers it is."""
 
@@ -63,7 +63,7 @@ def _locate(
         return event(y.new_tensor(t), y).reshape(-1)
 
     before = values(ts[0], y0).sign()
-    for step in steps(f, y0, ts, solver.method, solver.control, stats):
+    for step in steps(f, y0, ts, solver.method, solver.control, counts):
         after = values(step.t1, step.y1).sign()
         crossed = (before * after < 0) | ((after == 0) & (before != 0))
         if crossed.any():
@@ -72,7 +72,7 @@ def _locate(
             return first, times[first]
         # A number that starts at zero, like a ball on the ground, has crossed nothing yet.
         before = torch.where(before == 0, after, before)
-    raise SolveError("no event", ts[1], 0.0, stats)
+    raise SolveError("no event", ts[1], 0.0, counts)
 
 
 def _root(step: Step, values: Field, i: int) -> float:

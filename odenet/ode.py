@@ -8,15 +8,25 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from odenet.adjoint import GRADIENTS, Adjoint, Backprop, Gradient
-from odenet.solvers import METHODS, Adaptive, Control, Field, Method, SciPyAdams, Solution
+from odenet.adjoint import GRADIENTS, Adjoint, Gradient, InterpolatedAdjoint
+from odenet.solvers import (
+    METHODS,
+    Adaptive,
+    Control,
+    Counts,
+    Field,
+    InitialValueProblem,
+    Method,
+    Solution,
+    Step,
+)
 
 Times = Tensor | Sequence[float]
 T = TypeVar("T")
@@ -26,9 +36,24 @@ T = TypeVar("T")
 class Solver:
     """How to solve and how to differentiate: a method, its step-size control, a gradient rule.
 
-    ``method`` is a method or one of ``METHODS``; ``gradient`` is a rule or one of "backprop",
-    "checkpoint", "adjoint". Raises ``ValueError`` for an unknown name, and for a method without
-    an error estimate under an adaptive control.
+    A frozen value: keep one in a model, and take another for a single call.
+
+    Args:
+        method: one of ``METHODS`` by name ("dopri5", "tsit5", "rk4", ...), or a method.
+        control: ``Adaptive(rtol, atol)`` or ``FixedSteps(count)``; by default ``Adaptive()``.
+        gradient: a rule (``Backprop()``, ``Checkpoint()``, ``Adjoint()``,
+            ``InterpolatedAdjoint()``), or one of "backprop", "checkpoint", "adjoint".
+
+    Raises:
+        ValueError: for an unknown name, and for a method and a control that do not fit, such as a
+            method without an error estimate under ``Adaptive``.
+
+    Example:
+        >>> import odenet
+        >>> odenet.Solver("tsit5", odenet.Adaptive(rtol=1e-6, atol=1e-8), "adjoint").method.name
+        'tsit5'
+        >>> odenet.Solver("rk4", odenet.FixedSteps(20)).control.count
+        20
     """
 
     method: Method
@@ -45,7 +70,7 @@ class Solver:
         rule = _named("gradient", gradient, GRADIENTS) if isinstance(gradient, str) else gradient
         control = Adaptive() if control is None else control
         _check_control(chosen, control)
-        if isinstance(rule, Adjoint):
+        if isinstance(rule, Adjoint | InterpolatedAdjoint):
             _check_control(rule.method or chosen, rule.control or control)
         for name, value in (("method", chosen), ("control", control), ("gradient", rule)):
             object.__setattr__(self, name, value)
@@ -59,31 +84,101 @@ def solve(
     *,
     params: Sequence[Tensor] | None = None,
 ) -> Solution:
-    """The solution of ``dy/dt = f(t, y)``, ``y(ts[0]) = y0``, at times ``ts``, and its cost.
+    """Solve ``dy/dt = f(t, y)`` from ``y(ts[0]) = y0``; the states at times ``ts``.
 
-    ``f`` takes the time as a float and a state of ``y0``'s shape, and returns its slope. ``ts`` is
-    strictly monotone, rising or falling. Gradients reach ``y0``, the parameters of ``f`` (those of
-    the module, or ``params``), and ``ts`` where it is a tensor that requires them.
+    Args:
+        f: the field. Takes the time, a float, and a state of ``y0``'s shape and dtype; returns the
+            slope, of the same shape and dtype. A module or any function.
+        y0: the state at ``ts[0]``, a floating-point tensor of any shape. A batch is solved as one
+            system, with one step size for all.
+        ts: at least two output times, rising or falling strictly: numbers, or a one-dimensional
+            tensor. Steps do not land on them (unless a method cannot interpolate): they are read
+            from the dense output.
+        solver: method, step-size control and gradient rule; by default DOPRI5 with rtol = atol =
+            1e-6, differentiated by backpropagation.
+        params: the tensors to differentiate beside ``y0``; by default the parameters of the module
+            ``f``. Needed where ``f`` is a plain function and the rule is not ``Backprop``.
 
-    Raises ``TypeError`` or ``ValueError`` for input that is not so, and ``SolveError`` for a solve
-    that cannot go on.
+    Returns:
+        A ``Solution``: ``solution.ys`` of shape ``(len(ts), *y0.shape)``, ``solution.y1`` the last
+        of them, ``solution.stats`` the cost. Gradients reach ``y0``, the parameters, and ``ts``
+        where it is a tensor that requires them.
+
+    Raises:
+        TypeError, ValueError: for input that is not as above.
+        SolveError: for a solve that cannot go on: a state that is not finite, a step size that
+            underflows, or more than ``max_steps`` attempts. Under ``FixedSteps`` the state is
+            looked at once, at the end, and not inside ``torch.compile`` or ``torch.func.vmap``.
+
+    Example:
+        >>> import torch, odenet
+        >>> class Pendulum(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.friction = torch.nn.Parameter(torch.tensor(0.1))
+        ...     def forward(self, t, y):
+        ...         angle, speed = y.unbind(-1)
+        ...         return torch.stack((speed, -angle.sin() - self.friction * speed), -1)
+        >>> field, y0 = Pendulum(), torch.tensor([[1.0, 0.0], [2.0, 0.0]])
+        >>> solution = odenet.solve(field, y0, torch.linspace(0, 10, 50))
+        >>> tuple(solution.ys.shape)
+        (50, 2, 2)
+        >>> solution.y1.square().sum().backward()
+        >>> field.friction.grad is not None
+        True
     """
     solver = solver or Solver()
     times = _checked_times(ts)
     check_state(y0)
     parameters = _parameters(f, params, solver.gradient)
     f = checked_field(f, y0)
-    shifted = _shift_start(f, y0, ts) if _wants_gradient(ts) else y0
-    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in (shifted, *parameters))
-    if wanted:
-        _check_differentiable(solver)
-    # Where no one asks for a gradient there is nothing to keep for it.
-    rule = solver.gradient if wanted or not solver.gradient.keeps else Backprop()
-    solution = rule(f, parameters, shifted, times, solver.method, solver.control)
+    start = _shift_start(f, y0, ts) if _wants_gradient(ts) else y0
+    problem = InitialValueProblem(f, start, times, solver.method, solver.control, parameters)
+    if problem.wants_gradient and solver.method.own_steps and solver.gradient.needs_steps:
+        raise ValueError(
+            f"{solver.method.name} keeps its steps to itself: differentiate it with Adjoint"
+        )
+    solution = solver.gradient(problem)
     if _wants_gradient(ts):
-        solution.work.forward.nfe += 1 + len(times)  # the slopes at the start and at each output
+        # The slopes at the start and at each output.
+        solution.stats.forward += Counts(nfe=1 + len(times))
         solution = replace(solution, ys=_shift_outputs(f, solution, ts))
     return solution
+
+
+def steps(
+    f: Field,
+    y0: Tensor,
+    ts: Times,
+    method: Method | str = "dopri5",
+    control: Control | None = None,
+    stats: Counts | None = None,
+) -> Iterator[Step]:
+    """The accepted steps of a solve, one by one, for those who want to look inside.
+
+    Args:
+        f, y0, ts: as for ``solve``; of ``ts``, first and last count.
+        method, control: as for ``Solver``.
+        stats: counts to which the cost is added, by default none.
+
+    Yields:
+        A step with ``t0``, ``t1``, ``y0``, ``y1`` and the ``slopes`` of its stages.
+        ``step([t, ...])`` is the solution at times inside it.
+
+    Raises:
+        TypeError, ValueError, SolveError: as ``solve``.
+
+    Example:
+        >>> import torch, odenet
+        >>> path = odenet.steps(lambda t, y: -y, torch.ones(1), (0.0, 1.0), "bosh3")
+        >>> [step.t1 for step in path][-1]
+        1.0
+    """
+    solver = Solver(method, control)
+    times = _checked_times(ts)
+    check_state(y0)
+    problem = InitialValueProblem(checked_field(f, y0), y0, times, solver.method, solver.control)
+    return problem.steps(Counts() if stats is None else stats)
 
 
 def _check_control(method: Method, control: Control) -> None:
@@ -93,17 +188,8 @@ def _check_control(method: Method, control: Control) -> None:
             f"{method.name} has no error estimate for Adaptive: give it FixedSteps, or take one of "
             f"{adaptive}"
         )
-    if isinstance(method, SciPyAdams) and not isinstance(control, Adaptive):
+    if method.own_steps and not isinstance(control, Adaptive):
         raise ValueError(f"{method.name} chooses its own steps: give it Adaptive, not {control}")
-
-
-def _check_differentiable(solver: Solver) -> None:
-    if isinstance(solver.method, SciPyAdams) and (
-        not isinstance(solver.gradient, Adjoint) or solver.gradient.interpolated
-    ):
-        raise ValueError(
-            f"{solver.method.name} keeps its steps to itself: differentiate it with Adjoint"
-        )
 
 
 def _named(what: str, name: str, known: Mapping[str, T]) -> T:
@@ -142,7 +228,7 @@ def _parameters(
     """The tensors that the gradient rule must differentiate beside ``y0``."""
     if params is None and isinstance(f, nn.Module):
         params = tuple(f.parameters())
-    if params is None and not isinstance(gradient, Backprop):
+    if params is None and gradient.needs_params:
         raise TypeError(
             f"{type(gradient).__name__} cannot see what a plain function depends on: make f an "
             "nn.Module, or give params (an empty tuple if there are none)"

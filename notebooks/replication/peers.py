@@ -12,18 +12,20 @@ from torch import Tensor, nn
 
 from odenet.adjoint import Gradient
 from odenet.ode import Solver, solve
-from odenet.solvers import Adaptive, Work
+from odenet.solvers import Adaptive, SolveStats
 
-Way = Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, Work | None]]
+Way = Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, SolveStats | None]]
 
 
 def ours(rule: Callable[[float], Gradient], method: str = "dopri5") -> Way:
     """The way that goes through ``solve``, with the gradient rule for a tolerance."""
 
-    def way(field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float) -> tuple[Tensor, Work]:
+    def way(
+        field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float
+    ) -> tuple[Tensor, SolveStats]:
         control = Adaptive(tolerance, tolerance)
         solution = solve(field, y0, ts, Solver(method, control, rule(tolerance)))
-        return solution.ys, solution.work
+        return solution.ys, solution.stats
 
     return way
 

@@ -28,7 +28,7 @@ def probe(model: Classifier, images: Tensor, tolerances: Sequence[float]) -> dic
     state = model.stem(images)
     ends = [model.block(state, dopri5(tolerance)) for tolerance in tolerances]
     return {
-        "nfe": [work.forward.nfe for _, work in ends],
+        "nfe": [stats.forward.nfe for _, stats in ends],
         "there_and_back": [
             missed(model.block.field, state, end, tolerance)
             for (end, _), tolerance in zip(ends, tolerances, strict=True)

@@ -18,10 +18,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
-from odenet.solvers import Work
+from odenet.solvers import SolveStats
 
 Row = dict[str, Any]  # what is known of one epoch
-Loss = Callable[[Tensor, int], tuple[Tensor, Work]]  # (members of the batch, step) -> loss, cost
+Loss = Callable[
+    [Tensor, int], tuple[Tensor, SolveStats]
+]  # (members of the batch, step) -> loss, cost
 log = logging.getLogger(__name__)
 
 
@@ -97,13 +99,13 @@ def _epoch(learner: Learner, schedule: Schedule, loss: Loss, first_step: int, ba
     learner.model.train()
     for step, members in enumerate(order.split(schedule.batch_size), first_step):
         learner.optimizer.zero_grad()
-        value, work = loss(members, step)
+        value, stats = loss(members, step)
         value.backward()
         if schedule.clip < math.inf:
             nn.utils.clip_grad_norm_(parameters, schedule.clip)
         learner.optimizer.step()
         learner.scheduler.step()
-        numbers = (float(value.detach()), work.forward.nfe, work.backward.nfe)
+        numbers = (float(value.detach()), stats.forward.nfe, stats.backward.nfe)
         if not math.isfinite(numbers[0]):
             raise FloatingPointError(f"the loss is {numbers[0]} at step {step}")
         totals = [total + number for total, number in zip(totals, numbers, strict=True)]

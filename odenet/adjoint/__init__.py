@@ -1,8 +1,9 @@
-"""How a solve is differentiated: three rules, each given the solve."""
+"""How a solve is differentiated: four rules, each given an initial value problem."""
 
 from odenet.adjoint.adjoint import Adjoint
 from odenet.adjoint.backprop import Backprop
 from odenet.adjoint.checkpoint import Checkpoint
+from odenet.adjoint.interpolated import InterpolatedAdjoint
 from odenet.adjoint.rule import Gradient
 
 GRADIENTS: dict[str, Gradient] = {
@@ -11,4 +12,4 @@ GRADIENTS: dict[str, Gradient] = {
     "adjoint": Adjoint(),
 }
 
-__all__ = ["GRADIENTS", "Adjoint", "Backprop", "Checkpoint", "Gradient"]
+__all__ = ["GRADIENTS", "Adjoint", "Backprop", "Checkpoint", "Gradient", "InterpolatedAdjoint"]

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from odenet.solvers import Control, Field, Method, Solution, Work, sample, steps
+from odenet.solvers import InitialValueProblem, Solution
 
 
 @dataclass(frozen=True)
 class Backprop:
-    """Exact gradients of the computed solution; memory grows with every stage of every step.
+    """Backpropagation through the solver's operations ("discretise, then optimise").
 
-    Any number of derivatives. Rejected steps leave nothing in the graph.
+    The gradient is exact for the computed solution, and can be differentiated any number of times.
+    Memory grows with every stage of every accepted step; rejected steps leave nothing behind.
+    Nothing needs to be said about parameters: autograd finds them, those of a plain function too.
+
+    Example:
+        >>> import torch, odenet
+        >>> y0 = torch.ones(1, dtype=torch.float64, requires_grad=True)
+        >>> solver = odenet.Solver(gradient=odenet.Backprop())  # the default
+        >>> odenet.solve(lambda t, y: -y, y0, [0.0, 1.0], solver).y1.backward()
+        >>> round(y0.grad.item(), 4)  # exp(-1)
+        0.3679
     """
 
-    keeps = False  # autograd does, where it records
+    needs_params = False
+    needs_steps = True
 
-    def __call__(
-        self,
-        f: Field,
-        params: Sequence[Tensor],
-        y0: Tensor,
-        ts: Sequence[float],
-        method: Method,
-        control: Control,
-    ) -> Solution:
-        work = Work()
-        ys = sample(steps(f, y0, ts, method, control, work.forward), y0, ts)
-        return Solution(tuple(ts), ys, work)
+    def __call__(self, problem: InitialValueProblem) -> Solution:
+        return problem.solve()

@@ -9,45 +9,60 @@ import torch
 from torch import Tensor
 
 from odenet.adjoint.function import Pullback, vjp, with_pullback
-from odenet.solvers import Control, Field, History, Method, Solution, Stats, Work, covered, steps
+from odenet.solvers import (
+    Counts,
+    InitialValueProblem,
+    SlopeHistory,
+    Solution,
+    SolveStats,
+    covered,
+)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The gradient of ``Backprop`` to rounding; memory grows with the states only.
+    """The gradient of ``Backprop``, to rounding, in the memory of the accepted states.
 
     The forward pass keeps where each accepted step began: its state and the slopes it went on
-    from. The backward pass replays the steps from last to first and pulls back through each, so
-    ``f`` must be deterministic. Differentiable once.
+    from. The backward pass repeats the steps from last to first and pulls back through each, which
+    costs the evaluations of the accepted steps once more. So ``f`` must give the same slope when it
+    is called again. Differentiable once. (Griewank 1992; Gholami, Keutzer, Biros 2019.)
+
+    Example:
+        >>> import torch, odenet
+        >>> field = torch.nn.Linear(2, 2)
+        >>> solution = odenet.solve(
+        ...     lambda t, y: field(y), torch.randn(8, 2), [0.0, 1.0],
+        ...     odenet.Solver(gradient=odenet.Checkpoint()), params=list(field.parameters()),
+        ... )
+        >>> solution.y1.square().mean().backward()
+        >>> solution.stats.backward.accepted == solution.stats.forward.accepted
+        True
     """
 
-    keeps = True
+    needs_params = True
+    needs_steps = True
 
-    def __call__(
-        self,
-        f: Field,
-        params: Sequence[Tensor],
-        y0: Tensor,
-        ts: Sequence[float],
-        method: Method,
-        control: Control,
-    ) -> Solution:
-        work = Work()
+    def __call__(self, problem: InitialValueProblem) -> Solution:
+        if not problem.wants_gradient:
+            return problem.solve()
+        ts, stats = problem.ts, SolveStats()
 
         def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
             spans: list[_Span] = []
-            kept: list[Tensor] = []
+            saved: list[Tensor] = []
             pieces = [y0[None]]
-            done, history = 1, History()
-            for step in steps(f, y0, ts, method, control, work.forward):
+            done, history = 1, SlopeHistory()
+            for step in problem.steps(stats.forward):
                 inside = covered(step, ts, done)
                 pieces += [step(inside)] if inside else []
                 spans.append(_Span(step.t0, step.t1, history.times, inside, done))
-                kept += (step.y0, *history.slopes)
+                saved += (step.y0, *history.slopes)
                 done, history = done + len(inside), step.history
-            return torch.cat(pieces), kept, _Replay(f, method, spans, work.backward).pullback
+            return torch.cat(pieces), saved, _Replay(problem, spans, stats).pullback
 
-        return Solution(tuple(ts), with_pullback(primal, y0, *params), work)
+        ys = with_pullback(primal, problem.y0, *problem.params)
+        return Solution(ts, ys, stats)
 
 
 @dataclass(frozen=True)
@@ -67,27 +82,23 @@ class _Span:
 
 @dataclass(frozen=True, eq=False)
 class _Replay:
-    f: Field
-    method: Method
+    problem: InitialValueProblem
     spans: list[_Span]
-    stats: Stats
-
-    def counted(self, t: float, y: Tensor) -> Tensor:
-        self.stats.nfe += 1
-        return self.f(t, y)
+    stats: SolveStats
 
     def pullback(
-        self, cotangent: Tensor, inputs: Sequence[Tensor], kept: Sequence[Tensor]
+        self, cotangent: Tensor, inputs: Sequence[Tensor], saved: Sequence[Tensor]
     ) -> list[Tensor]:
         """Carry the cotangent of the state, and of the slopes behind it, back to ``ts[0]``."""
+        counts = self.stats.begin_backward()
         y0, *params = inputs
         carried = [torch.zeros_like(y0)]
         totals = [torch.zeros_like(p) for p in params]
-        end = len(kept)
+        end = len(saved)
         for span in reversed(self.spans):
             start = end - 1 - len(span.history)
-            leaves = [x.detach().requires_grad_() for x in kept[start:end]]
-            outputs = self._replay(span, *leaves)
+            leaves = [x.detach().requires_grad_() for x in saved[start:end]]
+            outputs = self._replay(span, counts, *leaves)
             # No one goes on from the slopes of the last step: its cotangents end with the state.
             pairs = list(zip(outputs, carried, strict=False))
             if span.inside:
@@ -99,10 +110,16 @@ class _Replay:
         return [carried[0] + cotangent[0], *totals]
 
     @torch.enable_grad()
-    def _replay(self, span: _Span, y: Tensor, *slopes: Tensor) -> list[Tensor]:
+    def _replay(self, span: _Span, counts: Counts, y: Tensor, *slopes: Tensor) -> list[Tensor]:
         """The step again: its end, the slopes that the next one goes on from, its outputs."""
-        self.stats.accepted += 1
-        history = History(span.history, slopes).at(self.counted, span.t0, y, self.method.memory)
-        step = self.method.step(self.counted, span.t0, span.t1, y, history)
+        method = self.problem.method
+
+        def counted(t: float, y: Tensor) -> Tensor:
+            counts.nfe += 1
+            return self.problem.f(t, y)
+
+        counts.accepted += 1
+        history = SlopeHistory(span.history, slopes).at(counted, span.t0, y, method.num_slopes)
+        step = method.step(counted, span.t0, span.t1, y, history)
         outputs = [step(span.inside)] if span.inside else []
         return [step.y1, *step.history.slopes, *outputs]

@@ -1,29 +1,23 @@
-"""What a gradient rule is: given a solve, it returns a solution that can be differentiated."""
+"""What a gradient rule is: given a problem, it returns a solution that can be differentiated."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor
-
-from odenet.solvers import Control, Field, Method, Solution
+from odenet.solvers import InitialValueProblem, Solution
 
 
 class Gradient(Protocol):
     @property
-    def keeps(self) -> bool:
-        """Whether a solve under this rule keeps what only a gradient needs."""
+    def needs_params(self) -> bool:
+        """Whether it must be told which tensors the field depends on."""
         ...
 
-    def __call__(
-        self,
-        f: Field,
-        params: Sequence[Tensor],
-        y0: Tensor,
-        ts: Sequence[float],
-        method: Method,
-        control: Control,
-    ) -> Solution:
-        """The solution at ``ts``, whose gradients reach ``y0`` and ``params``."""
+    @property
+    def needs_steps(self) -> bool:
+        """Whether it needs the steps that the method makes, one by one."""
+        ...
+
+    def __call__(self, problem: InitialValueProblem) -> Solution:
+        """The solution, whose gradients reach ``problem.y0`` and ``problem.params``."""
         ...

@@ -16,14 +16,15 @@ from odenet.compiled.graph import Graph, graph
 from odenet.compiled.loop import March, State
 from odenet.compiled.pieces import Law, Traced, field_of
 from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, complete, law_of, padded
-from odenet.solvers import Adaptive, FixedSteps, RungeKutta, Tableau, Work
-from odenet.solvers.loop import _stops
+from odenet.solvers import Adaptive, FixedSteps, RungeKutta, SolveStats, Tableau
+from odenet.solvers.loop import _stop_times
 
 
 def solve_backward(
-    problem: Problem, rule: Adjoint, ys: Tensor, cotangent: Tensor, work: Work
+    problem: Problem, rule: Adjoint, ys: Tensor, cotangent: Tensor, stats: SolveStats
 ) -> list[Tensor]:
     """The gradients of ``y0`` and the parameters. Raises ``SolveError`` and ``CannotCompile``."""
+    counts = stats.begin_backward()
     like = ys[0]
     rows = cotangent.reshape(len(cotangent), -1)
     sizes = torch.linalg.vector_norm(rows, dim=1).double()
@@ -31,7 +32,7 @@ def solve_backward(
     if size == 0 or not math.isfinite(size):
         return [torch.full_like(x, size) for x in (like, *problem.params)]
     size = size if rule.scaled else 1.0
-    plan = _plan(problem, rule, work)
+    plan = _plan(problem, rule)
     method = rule.method or problem.method
     assert isinstance(method, RungeKutta)
     tableau = method.tableau
@@ -46,10 +47,10 @@ def solve_backward(
     given = plan.given(like.device)
     state, told = problem.run("adjoint gradient", made, like, outputs, given, plan.searched)
     report = Report(*told.tolist())
-    report.count(work.backward, plan, tableau, int(min(report.read, len(problem.ts) - 2)))
+    report.count(counts, plan, tableau, int(min(report.read, len(problem.ts) - 2)))
     field = augmented(problem.f, problem.names, problem.params, like)
-    report.check(plan, tableau, field, state.y, state.k, work.backward)
-    work.drift = max(report.drift, work.drift or 0.0)
+    report.check(plan, tableau, field, state.y, state.k, counts)
+    stats.drift = max(report.drift, stats.drift or 0.0)
     _, a, *gradients = unpack(state.y, [like, like, *problem.params])
     return [x * size for x in (a, *gradients)]
 
@@ -131,15 +132,15 @@ def _rms(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x).double() / math.sqrt(max(x.numel(), 1))
 
 
-def _plan(problem: Problem, rule: Adjoint, work: Work) -> Plan:
+def _plan(problem: Problem, rule: Adjoint) -> Plan:
     """From output to output; the control of a piece is that of the whole, as in the eager rule."""
     ts = problem.ts
     control = rule.control or problem.control
     method = rule.method or problem.method
-    assert isinstance(control, Adaptive | FixedSteps)
-    piece = control.resume(ts, 0.0)
-    pieces = [list(_stops((b, a), method, piece)) for a, b in pairwise(ts)]
-    return Plan(control, ts[-1], pieces[::-1], work.forward.dt if rule.warm else 0.0)
+    assert isinstance(control, Adaptive | FixedSteps) and isinstance(method, RungeKutta)
+    piece = control.restart(ts, 0.0)
+    pieces = [list(_stop_times((b, a), method, piece)) for a, b in pairwise(ts)]
+    return Plan(control, ts[-1], pieces[::-1])
 
 
 def _padded(rows: Tensor) -> Tensor:

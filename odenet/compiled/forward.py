@@ -13,8 +13,8 @@ from odenet.compiled.graph import Graph, graph
 from odenet.compiled.loop import March, Reading, Record, State
 from odenet.compiled.pieces import Law, field_of
 from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, complete, law_of, padded
-from odenet.solvers import FixedSteps, Stats, Tableau
-from odenet.solvers.loop import _stops
+from odenet.solvers import Counts, FixedSteps, Tableau
+from odenet.solvers.loop import _stop_times
 
 # What a record holds at most, and how many steps at most and at least.
 _RECORDED_BYTES, _MOST, _LEAST = 2**26, 256, 16
@@ -42,18 +42,18 @@ class Recorded:
 
 
 def solve_forward(
-    problem: Problem, y0: Tensor, stats: Stats, recorded: bool
+    problem: Problem, y0: Tensor, counts: Counts, recorded: bool
 ) -> tuple[Tensor, Recorded]:
     """The outputs and the steps. Raises ``SolveError``, as the eager loop does."""
     y, tableau, device = y0.detach().contiguous(), problem.tableau, y0.device
-    stops = list(_stops(problem.ts, problem.method, problem.control))
+    stops = list(_stop_times(problem.ts, problem.method, problem.control))
     plan = Plan(problem.control, problem.ts[0], [stops])
     reading = _reading(problem, stops, device)
     made = forward_graph(tableau, law_of(problem.control), problem.names)
     given = plan.given(device)
     room = _room(y, plan, tableau) if recorded else 0
     records: list[Record] = []
-    counts: list[int] = []
+    taken: list[int] = []
     resumed = None
     while True:
         state, out, record, told = problem.run(
@@ -62,15 +62,15 @@ def solve_forward(
         report = Report(*told.tolist())
         if record is not None:
             records.append(Record(*record))
-            counts.append(int(report.accepted) - sum(counts))
+            taken.append(int(report.accepted) - sum(taken))
         if not report.goes_on(plan):
             break
         resumed = (state, out)  # the record is full
-    report.count(stats, plan, tableau)
+    report.count(counts, plan, tableau)
     field = field_of(problem.f, problem.names, problem.params)
-    report.check(plan, tableau, field, state.y, state.k, stats)
+    report.check(plan, tableau, field, state.y, state.k, counts)
     ys = torch.stack((y, state.y)) if out is None else out[: len(problem.ts)]
-    return ys, Recorded(reading, tuple(counts), tuple(records))
+    return ys, Recorded(reading, tuple(taken), tuple(records))
 
 
 def forward_graph(tableau: Tableau, law: Law | None, names: tuple[str, ...]) -> Graph:

@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from odenet.compiled.pieces import Attempt, Traced, attempt, judge, land, longest, signed
+from odenet.compiled.pieces import Attempt, Traced, adapt, attempt, land, longest, signed
 from odenet.solvers import Adaptive, Tableau
-from odenet.solvers.step_size import choose
+from odenet.solvers.step_size import where
 
 
 class State(NamedTuple):
@@ -178,12 +178,12 @@ class March:
     def _judged(self, s: State, stop: Tensor, smallest: Tensor, t1: Tensor, made: Attempt) -> State:
         """What follows the attempt; a solve that fails stays where it is."""
         h = t1 - s.t
-        accepted, length, error = judge(self.control, self.tableau.order, made, h, s.before)
+        accepted, length, error = adapt(self.control, self.tableau.order, made, h, s.before)
         there = accepted & (t1 == stop)
         failed = ~accepted & ~((smallest < length) & (length < abs(h)))
         planned = signed(length, h)
         # A step cut short at a stop says nothing against the length planned before.
-        dt = choose(there, longest(s.dt, planned), planned)
+        dt = where(there, longest(s.dt, planned), planned)
         place = s.place + there
         after = s._replace(
             t=torch.where(accepted, t1, s.t),

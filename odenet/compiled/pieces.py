@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from odenet.solvers import Adaptive, Tableau, rk_step, rms
-from odenet.solvers.step_size import choose
+from odenet.solvers.step_size import where
 
 Traced = Callable[[Tensor, Tensor], Tensor]  # a field whose time is a tensor without dimensions
 
@@ -67,7 +67,7 @@ def attempt(tableau: Tableau, f: Traced, t: Tensor, t1: Tensor, y: Tensor, k: Te
     return Attempt(y, step.y1, step.slopes, found[-1], error)
 
 
-class Verdict(NamedTuple):
+class Decision(NamedTuple):
     """Of an attempt: whether it is accepted, the length that follows, and its error."""
 
     accepted: Tensor
@@ -129,27 +129,27 @@ class _Traced(Adaptive):
         pass
 
 
-def judge(
+def adapt(
     control: Adaptive | None, order: int, made: Attempt, h: Tensor, before: Tensor
-) -> Verdict:
+) -> Decision:
     """The verdict of ``control``, or of fixed steps without one."""
     if control is None:
         finite = torch.isfinite(made.y1).all()
-        return Verdict(finite, torch.full_like(h, math.inf), torch.zeros_like(h))
+        return Decision(finite, torch.full_like(h, math.inf), torch.zeros_like(h))
     assert made.error is not None
     error = control.error(made.y0, made.y1, made.error)
-    return Verdict(error <= 1, control.next_length(order, abs(h), error, before), error)
+    return Decision(error <= 1, control.next_length(order, abs(h), error, before), error)
 
 
 def land(t: Tensor, dt: Tensor, stop: Tensor) -> Tensor:
     """The end of a step of length ``dt``: the stop where it is reached, or nearly reached."""
     # As in the eager loop: a step of 1 % more is cheaper than a last step of 1 %.
-    return choose(abs(1.01 * dt) >= abs(stop - t), stop, t + dt)
+    return where(abs(1.01 * dt) >= abs(stop - t), stop, t + dt)
 
 
 def longest(a: Tensor, b: Tensor) -> Tensor:
-    return choose(abs(b) > abs(a), b, a)
+    return where(abs(b) > abs(a), b, a)
 
 
 def signed(length: Tensor, like: Tensor) -> Tensor:
-    return choose(like < 0, -length, length)
+    return where(like < 0, -length, length)

@@ -16,11 +16,11 @@ from odenet.compiled.loop import Ends
 from odenet.compiled.pieces import Law, Tolerances, Traced
 from odenet.solvers import (
     Adaptive,
+    Counts,
     Field,
     FixedSteps,
     RungeKutta,
     SolveError,
-    Stats,
     Tableau,
     rk_step,
 )
@@ -92,15 +92,11 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a solve starts and stops, piece by piece, under which control.
-
-    ``warm`` is the signed length that an earlier solve says to try first.
-    """
+    """Where a solve starts and stops, piece by piece, under which control."""
 
     control: Adaptive | FixedSteps
     start: float
     pieces: Sequence[Sequence[float]]  # the stops of each; the last one ends it
-    warm: float = 0.0
 
     @property
     def stops(self) -> list[float]:
@@ -115,8 +111,7 @@ class Plan:
     def initial(self) -> float:
         if not isinstance(self.control, Adaptive):
             return math.inf
-        warm = abs(self.warm) if math.isfinite(self.warm) else 0.0
-        return min(warm or self.control.initial or 0.0, self.control.max_step)
+        return min(self.control.initial or 0.0, self.control.max_step)
 
     def given(self, device: torch.device) -> Given:
         control, stops, smallest = self.control, self.stops, []
@@ -167,21 +162,21 @@ class Report:
         ended = self.failed or self.place == len(plan.stops)
         return not ended and self.spent < plan.control.max_steps
 
-    def count(self, stats: Stats, plan: Plan, tableau: Tableau, turns: int = 0) -> None:
+    def count(self, counts: Counts, plan: Plan, tableau: Tableau, turns: int = 0) -> None:
         """Add what was done: evaluations as the graph makes them, which is as the eager loop does.
 
         ``turns``: how often the solve went on with a new state.
         """
-        stats.accepted += int(self.accepted)
-        stats.rejected += int(self.rejected)
-        stats.dt = self.dt
+        counts.accepted += int(self.accepted)
+        counts.rejected += int(self.rejected)
+        counts.next_dt = self.dt
         attempts = int(self.accepted + self.rejected)
-        stats.nfe += 1 + plan.searched + (tableau.stages - 1) * attempts
+        counts.nfe += 1 + plan.searched + (tableau.stages - 1) * attempts
         finished = self.place == len(plan.stops)
-        stats.nfe += turns if tableau.fsal else int(self.accepted) - finished
+        counts.nfe += turns if tableau.fsal else int(self.accepted) - finished
 
     def check(
-        self, plan: Plan, tableau: Tableau, field: Traced, y: Tensor, k: Tensor, stats: Stats
+        self, plan: Plan, tableau: Tableau, field: Traced, y: Tensor, k: Tensor, counts: Counts
     ) -> None:
         """Raises ``SolveError`` for a solve that did not reach its end from ``(y, k)``."""
         stops = plan.stops
@@ -191,9 +186,9 @@ class Report:
             def timed(t: float, y: Tensor) -> Tensor:
                 return field(_doubles(t, y.device), y)
 
-            raise _failure(rk_step(tableau, timed, self.t, t1, y, k), stats)
+            raise _failure(rk_step(tableau, timed, self.t, t1, y, k), counts)
         if self.place < len(stops):
-            raise SolveError(f"more than {plan.control.max_steps} steps", self.t, self.dt, stats)
+            raise SolveError(f"more than {plan.control.max_steps} steps", self.t, self.dt, counts)
 
 
 def bucket(n: int) -> int:

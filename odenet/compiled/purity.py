@@ -33,7 +33,7 @@ def require_pure(problem: Problem, y0: Tensor) -> None:
     ):
         raise CannotCompile(
             f"{type(field).__name__} changes its own attributes or buffers when it is called, "
-            "which compiled code would not do: rewrite it (Work counts the evaluations), or solve "
+            "which compiled code would not do: rewrite it (stats counts the evaluations), or solve "
             "it with the rule itself, not compiled"
         )
     _pure.add(field)

@@ -14,7 +14,7 @@ from odenet.compiled.graph import Graph, graph
 from odenet.compiled.loop import Reading, Record
 from odenet.compiled.pieces import attempt, field_of
 from odenet.compiled.problem import Problem
-from odenet.solvers import Stats, Tableau
+from odenet.solvers import Counts, Tableau
 
 
 class Carried(NamedTuple):
@@ -26,7 +26,7 @@ class Carried(NamedTuple):
 
 
 def pull_back(
-    problem: Problem, steps: Recorded, y0: Tensor, cotangent: Tensor, stats: Stats
+    problem: Problem, steps: Recorded, y0: Tensor, cotangent: Tensor, counts: Counts
 ) -> list[Tensor]:
     """The gradients of ``y0`` and the parameters."""
     y, params, tableau = y0.detach().contiguous(), problem.params, problem.tableau
@@ -44,8 +44,8 @@ def pull_back(
         first = (start, y) if i == 0 and tableau.fsal else None
         arguments = (steps.records[i], count, steps.reading, given, carried, first)
         carried = Carried(*problem.run("checkpoint gradient", made, y, *arguments))
-        stats.accepted += steps.counts[i]
-        stats.nfe += steps.counts[i] * (tableau.stages - tableau.fsal) + (first is not None)
+        counts.accepted += steps.counts[i]
+        counts.nfe += steps.counts[i] * (tableau.stages - tableau.fsal) + (first is not None)
     return [carried.y + cotangent[0], *carried.params]
 
 

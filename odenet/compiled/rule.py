@@ -20,12 +20,12 @@ from odenet.compiled.replay import pull_back
 from odenet.solvers import (
     Adaptive,
     Control,
-    Field,
     FixedSteps,
+    InitialValueProblem,
     Method,
     RungeKutta,
     Solution,
-    Work,
+    SolveStats,
     rms,
 )
 
@@ -37,7 +37,7 @@ class Compiled:
     """``rule`` with the whole solve in compiled code, forwards and backwards.
 
     ``rule`` is ``Checkpoint()`` or ``Adjoint(...)``, or the name of one. Values, gradients and
-    ``Work`` are those of the rule to rounding. The first solve compiles, for seconds; those that
+    stats are those of the rule to rounding. The first solve compiles, for seconds; those that
     follow take the code again, with other parameters, tolerances and times, as long as shapes,
     precision, device, method and the constants in the field and the control are the same
     (``compilations`` lists what was compiled). Methods are Runge-Kutta, controls ``Adaptive``
@@ -50,7 +50,8 @@ class Compiled:
     """
 
     rule: Checkpoint | Adjoint
-    keeps = False  # nothing where no gradient is wanted: then only the forward loop runs
+    needs_params = True
+    needs_steps = True
 
     def __init__(self, rule: Gradient | str = "checkpoint") -> None:
         chosen = GRADIENTS.get(rule) if isinstance(rule, str) else rule
@@ -59,61 +60,50 @@ class Compiled:
                 f"{rule!r} is not compiled: take Compiled('checkpoint'), whose gradient is that of "
                 "backprop to rounding, or Compiled('adjoint')"
             )
-        if isinstance(chosen, Adjoint) and chosen.interpolated:
-            raise CannotCompile(f"an interpolated Adjoint is not compiled: {_EAGER}")
         object.__setattr__(self, "rule", chosen)
 
-    def __call__(
-        self,
-        f: Field,
-        params: Sequence[Tensor],
-        y0: Tensor,
-        ts: Sequence[float],
-        method: Method,
-        control: Control,
-    ) -> Solution:
-        problem = _problem(f, params, ts, method, control)
+    def __call__(self, problem: InitialValueProblem) -> Solution:
+        traced = _problem(problem)
         if isinstance(self.rule, Adjoint):
-            _check_method(self.rule.method or method)
-            _check_control(self.rule.control or control)
-        require_pure(problem, y0)
-        work = Work()
-        if not (torch.is_grad_enabled() and any(x.requires_grad for x in (y0, *params))):
+            _check_method(self.rule.method or problem.method)
+            _check_control(self.rule.control or problem.control)
+        require_pure(traced, problem.y0)
+        stats = SolveStats()
+        if not problem.wants_gradient:
             with torch.no_grad():
-                ys, _ = solve_forward(problem, y0, work.forward, recorded=False)
-            return Solution(tuple(ts), ys, work)
+                ys, _ = solve_forward(traced, problem.y0, stats.forward, recorded=False)
+            return Solution(problem.ts, ys, stats)
 
         def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
             if isinstance(self.rule, Adjoint):
-                ys, _ = solve_forward(problem, y0, work.forward, recorded=False)
-                return ys, [ys], _backsolve(problem, self.rule, work)
-            ys, steps = solve_forward(problem, y0, work.forward, recorded=True)
+                ys, _ = solve_forward(traced, y0, stats.forward, recorded=False)
+                return ys, [ys], _backsolve(traced, self.rule, stats)
+            ys, steps = solve_forward(traced, y0, stats.forward, recorded=True)
             # The records are kept by autograd, which frees them after the pullback.
-            return ys, steps.tensors, _replay(problem, replace(steps, records=()), work)
+            return ys, steps.tensors, _replay(traced, replace(steps, records=()), stats)
 
-        return Solution(tuple(ts), with_pullback(primal, y0, *params), work)
+        return Solution(problem.ts, with_pullback(primal, problem.y0, *problem.params), stats)
 
 
-def _replay(problem: Problem, steps: Recorded, work: Work) -> Pullback:
+def _replay(problem: Problem, steps: Recorded, stats: SolveStats) -> Pullback:
     return lambda cotangent, inputs, kept: pull_back(
-        problem, steps.with_tensors(kept), inputs[0], cotangent, work.backward
+        problem, steps.with_tensors(kept), inputs[0], cotangent, stats.begin_backward()
     )
 
 
-def _backsolve(problem: Problem, rule: Adjoint, work: Work) -> Pullback:
-    return lambda cotangent, inputs, kept: solve_backward(problem, rule, kept[0], cotangent, work)
+def _backsolve(problem: Problem, rule: Adjoint, stats: SolveStats) -> Pullback:
+    return lambda cotangent, inputs, kept: solve_backward(problem, rule, kept[0], cotangent, stats)
 
 
-def _problem(
-    f: Field, params: Sequence[Tensor], ts: Sequence[float], method: Method, control: Control
-) -> Problem:
+def _problem(given: InitialValueProblem) -> Problem:
     """Raises ``CannotCompile`` for what only the eager rules solve."""
+    method, control = given.method, given.control
     _check_method(method)
     _check_control(control)
-    field: Any = getattr(f, "__wrapped__", f)
-    names = _names(field, params)
-    bare = tuple(p.detach() for p in params)
-    return Problem(field, f, names, bare, tuple(ts), method, control)  # type: ignore[arg-type]
+    field: Any = getattr(given.f, "__wrapped__", given.f)
+    names = _names(field, given.params)
+    bare = tuple(p.detach() for p in given.params)
+    return Problem(field, given.f, names, bare, given.ts, method, control)  # type: ignore[arg-type]
 
 
 def _check_method(method: Method) -> None:

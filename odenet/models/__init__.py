@@ -1,1 +1,1 @@
-"""The paper's models; each call returns ``(value, Work)`` where a solve is inside."""
+"""The paper's models; each call returns ``(value, SolveStats)`` where a solve is inside."""

@@ -1,11 +1,11 @@
-"""Blocks that keep the shape of a tensor and say what they cost: x -> (y, Work)."""
+"""Blocks that keep the shape of a tensor and say what they cost: x -> (y, SolveStats)."""
 
 import torch
 from torch import Tensor, nn
 
 from odenet.models.fields import group_norm
 from odenet.ode import Solver, solve
-from odenet.solvers import Stats, Work
+from odenet.solvers import Counts, SolveStats
 
 
 class ODEBlock(nn.Module):
@@ -16,30 +16,30 @@ class ODEBlock(nn.Module):
         self.field = field
         self.solver = solver
 
-    def forward(self, x: Tensor, solver: Solver | None = None) -> tuple[Tensor, Work]:
+    def forward(self, x: Tensor, solver: Solver | None = None) -> tuple[Tensor, SolveStats]:
         """The block's value and cost, with another solver for this call if one is given."""
         solution = solve(self.field, x, (0.0, 1.0), solver or self.solver)
-        return solution.ys[-1], solution.work
+        return solution.ys[-1], solution.stats
 
 
 class ResidualBlocks(nn.Module):
     """Branches added one after the other, ``x <- x + branch(x)``: Euler steps of length 1.
 
-    Each costs one evaluation, so ``work.forward.nfe`` is the depth.
+    Each costs one evaluation, so ``stats.forward.nfe`` is the depth.
     """
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
         self.branches = nn.ModuleList(branches)
 
-    def forward(self, x: Tensor, solver: Solver | None = None) -> tuple[Tensor, Work]:
+    def forward(self, x: Tensor, solver: Solver | None = None) -> tuple[Tensor, SolveStats]:
         """The block's value and cost; raises ValueError if a solver is given."""
         if solver is not None:
             raise ValueError("residual blocks are their own solver and take no other")
         for branch in self.branches:
             x = x + branch(x)
         depth = len(self.branches)
-        return x, Work(forward=Stats(nfe=depth, accepted=depth))
+        return x, SolveStats(forward=Counts(nfe=depth, accepted=depth))
 
 
 def residual_branch(channels: int) -> nn.Sequential:

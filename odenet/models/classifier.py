@@ -10,7 +10,7 @@ from odenet.adjoint import Adjoint, Checkpoint, Gradient
 from odenet.models.blocks import Downsample, ODEBlock, ResidualBlocks, residual_branch
 from odenet.models.fields import ConvField, group_norm
 from odenet.ode import Solver
-from odenet.solvers import METHODS, Adaptive, Work
+from odenet.solvers import METHODS, Adaptive, SolveStats
 
 PIXELS = 28 * 28
 CHANNELS = 64
@@ -29,10 +29,10 @@ class Classifier(nn.Module):
         super().__init__()
         self.stem, self.block, self.head = stem, block, head
 
-    def forward(self, images: Tensor, solver: Solver | None = None) -> tuple[Tensor, Work]:
+    def forward(self, images: Tensor, solver: Solver | None = None) -> tuple[Tensor, SolveStats]:
         """The logits and the cost of the block, with another solver for this call if given."""
-        state, work = self.block(self.stem(images), solver)
-        return self.head(state), work
+        state, stats = self.block(self.stem(images), solver)
+        return self.head(state), stats
 
 
 def classifier(name: str, tolerance: float = 1e-3, seed: int = 0) -> Classifier:

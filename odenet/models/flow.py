@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from odenet.ode import Solver, Times, solve
-from odenet.solvers import Work
+from odenet.solvers import SolveStats
 
 
 class ExactTrace(nn.Module):
@@ -83,38 +83,38 @@ class ContinuousFlow(nn.Module):
 
     def forward(
         self, z: Tensor, solver: Solver | None = None, *, effort: bool = False
-    ) -> tuple[Tensor, Tensor, Work]:
+    ) -> tuple[Tensor, Tensor, SolveStats]:
         """The points at time 1 of paths that start at z (..., d), their log-density, the cost.
 
         With ``effort`` the second tensor is (..., 2): log-density and effort of the path.
         """
         state = torch.cat((z, log_normal(z)[..., None], *_zeros(z, effort)), -1)
         solution = solve(self.carrier, state, (0.0, 1.0), solver or self.solver)
-        return *_parted(solution.ys[-1], z.shape[-1], effort), solution.work
+        return *_parted(solution.ys[-1], z.shape[-1], effort), solution.stats
 
     def log_prob(
         self, x: Tensor, solver: Solver | None = None, *, t: float = 1.0, effort: bool = False
-    ) -> tuple[Tensor, Work]:
+    ) -> tuple[Tensor, SolveStats]:
         """The log-density at time ``t`` of points x (..., d), and the cost.
 
         With ``effort`` it is (..., 2), as for ``forward``.
         """
-        start, change, work = self.back(x, solver, t=t, effort=effort)
+        start, change, stats = self.back(x, solver, t=t, effort=effort)
         base = log_normal(start)
         if not effort:
-            return base - change, work
-        return torch.stack((base - change[..., 0], -change[..., 1]), -1), work
+            return base - change, stats
+        return torch.stack((base - change[..., 0], -change[..., 1]), -1), stats
 
     def back(
         self, x: Tensor, solver: Solver | None = None, *, t: float = 1.0, effort: bool = False
-    ) -> tuple[Tensor, Tensor, Work]:
+    ) -> tuple[Tensor, Tensor, SolveStats]:
         """The points at time 0 of paths that are at x (..., d) at time ``t``.
 
         Then what log-density and effort change on the way back, and the cost.
         """
         state = torch.cat((x, *_zeros(x, True), *_zeros(x, effort)), -1)
         solution = solve(self.carrier, state, (t, 0.0), solver or self.solver)
-        return *_parted(solution.ys[-1], x.shape[-1], effort), solution.work
+        return *_parted(solution.ys[-1], x.shape[-1], effort), solution.stats
 
     @torch.no_grad()
     def path(self, z: Tensor, ts: Times, solver: Solver | None = None) -> Tensor:

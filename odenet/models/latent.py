@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from odenet.models.fields import Autonomous
 from odenet.ode import Solver, solve
-from odenet.solvers import FixedSteps, Work
+from odenet.solvers import FixedSteps, SolveStats
 
 DIMS, LATENT, RECURRENT, HIDDEN = 2, 4, 25, 20  # the paper's sizes
 DURATION = 10.0  # length of the observed window, which the encoder's clock is scaled to
@@ -67,16 +67,16 @@ class LatentODE(nn.Module):
         mean, log_variance = self.posterior(self.recognition(seen.flip(1))[:, -1]).chunk(2, -1)
         return mean, log_variance
 
-    def latent(self, z0: Tensor, ts: Tensor) -> tuple[Tensor, Work]:
+    def latent(self, z0: Tensor, ts: Tensor) -> tuple[Tensor, SolveStats]:
         """The latent paths (batch, len(ts), 4) from ``z0`` at time ``ts[0]``."""
         solution = solve(self.field, z0, ts, self.solver)
-        return solution.ys.transpose(0, 1), solution.work
+        return solution.ys.transpose(0, 1), solution.stats
 
-    def forward(self, times: Tensor, values: Tensor, ts: Tensor) -> tuple[Tensor, Work]:
+    def forward(self, times: Tensor, values: Tensor, ts: Tensor) -> tuple[Tensor, SolveStats]:
         """The curves (batch, len(ts), 2) decoded from the posterior mean."""
         mean, _ = self.encode(times, values)
-        path, work = self.latent(mean, ts)
-        return self.decoder(path), work
+        path, stats = self.latent(mean, ts)
+        return self.decoder(path), stats
 
     def loss(
         self,
@@ -88,7 +88,7 @@ class LatentODE(nn.Module):
         noise: float,
         kl_weight: float,
         generator: torch.Generator,
-    ) -> tuple[Tensor, Work]:
+    ) -> tuple[Tensor, SolveStats]:
         """The negative evidence lower bound (paper, Appendix E), in nats, mean over the batch.
 
         One posterior sample; Gaussian observations of standard deviation ``noise``; the divergence
@@ -96,11 +96,11 @@ class LatentODE(nn.Module):
         """
         mean, log_variance = self.encode(times, values)
         draw = torch.randn(mean.shape, generator=generator)
-        path, work = self.latent(mean + draw * (log_variance / 2).exp(), ts)
+        path, stats = self.latent(mean + draw * (log_variance / 2).exp(), ts)
         observed = path[torch.arange(len(index))[:, None], index]
         nll = gaussian_nll(values, self.decoder(observed), torch.tensor(log(noise)))
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
-        return (nll.sum((1, 2)) + kl_weight * kl).mean(), work
+        return (nll.sum((1, 2)) + kl_weight * kl).mean(), stats
 
 
 class RNN(nn.Module):

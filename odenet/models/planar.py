@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from odenet.adjoint.function import with_pullback
 from odenet.models.flow import log_normal
-from odenet.solvers import Field, History, Step
+from odenet.solvers import Control, Counts, Field, SlopeHistory, Step, attempts
 from odenet.solvers.runge_kutta import RungeKutta
 
 HIDDEN = 32  # units in each of the hypernetwork's two layers
@@ -120,7 +120,8 @@ class Foreseen:
 
     method: RungeKutta
     field: PlanarField
-    memory = 1
+    num_slopes = 1
+    own_steps = False
 
     @property
     def name(self) -> str:
@@ -138,7 +139,12 @@ class Foreseen:
     def interpolates(self) -> bool:
         return self.method.interpolates
 
-    def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
+    def path(
+        self, f: Field, y0: Tensor, ts: Sequence[float], control: Control, counts: Counts
+    ) -> Iterator[Step]:
+        return attempts(self, f, y0, ts, control, counts)
+
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
         nodes = self.method.tableau.nodes[1:]
         times = dict.fromkeys(t1 if c == 1 else t + c * (t1 - t) for c in nodes)
         with self.field.ahead(list(times)):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from odenet.models.fields import Autonomous
 from odenet.ode import Solver, solve
-from odenet.solvers import Adaptive, Work
+from odenet.solvers import Adaptive, SolveStats
 
 LATENT, HIDDEN = 2, 20
 
@@ -28,7 +28,7 @@ class Path:
     z: Tensor
     log_rate: Tensor
     integral: Tensor
-    work: Work
+    stats: SolveStats
 
 
 class WithIntegral(nn.Module):
@@ -66,7 +66,7 @@ class PoissonPath(nn.Module):
         begin = torch.cat((self.start, self.start.new_zeros(1)))
         solution = solve(self.both, begin, ts, self.solver)
         z, integral = solution.ys[:, :-1], solution.ys[:, -1]
-        return Path(z, self.both.log_rate(z)[:, 0], integral, solution.work)
+        return Path(z, self.both.log_rate(z)[:, 0], integral, solution.stats)
 
     def log_likelihood(
         self, events: Sequence[float], duration: float, *, sequences: int = 1

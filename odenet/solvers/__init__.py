@@ -1,13 +1,14 @@
 """Numerics only: knows tensors and functions, nothing of learning."""
 
 from odenet.solvers.adams import Adams
-from odenet.solvers.loop import Trajectory, covered, sample, steps
+from odenet.solvers.loop import Trajectory, attempts, covered, sample, steps
 from odenet.solvers.methods import METHODS
+from odenet.solvers.problem import InitialValueProblem
 from odenet.solvers.runge_kutta import RungeKutta, rk_step
 from odenet.solvers.scipy_adams import SciPyAdams
-from odenet.solvers.solution import Solution, SolveError, Stats, Work
-from odenet.solvers.step import Field, History, Method, Step
-from odenet.solvers.step_size import Adaptive, Control, FixedSteps, Verdict, rms
+from odenet.solvers.solution import Counts, Solution, SolveError, SolveStats
+from odenet.solvers.step import Field, Method, SlopeHistory, Step
+from odenet.solvers.step_size import Adaptive, Control, Decision, FixedSteps, rms
 from odenet.solvers.tableau import Tableau
 from odenet.solvers.tables import TABLEAUS
 
@@ -17,20 +18,22 @@ __all__ = [
     "Adams",
     "Adaptive",
     "Control",
+    "Counts",
+    "Decision",
     "Field",
     "FixedSteps",
-    "History",
+    "InitialValueProblem",
     "Method",
     "RungeKutta",
     "SciPyAdams",
+    "SlopeHistory",
     "Solution",
     "SolveError",
-    "Stats",
+    "SolveStats",
     "Step",
     "Tableau",
     "Trajectory",
-    "Verdict",
-    "Work",
+    "attempts",
     "covered",
     "rk_step",
     "rms",

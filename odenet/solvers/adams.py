@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from torch import Tensor
 
+from odenet.solvers.loop import attempts
 from odenet.solvers.runge_kutta import rk_step
-from odenet.solvers.step import Field, History, Step, Weights, combine, sparse
+from odenet.solvers.solution import Counts
+from odenet.solvers.step import Field, SlopeHistory, Step, Weights, combine, sparse
+from odenet.solvers.step_size import Control
 from odenet.solvers.tables import RK4
 
 
@@ -27,6 +31,7 @@ class Adams:
     order: int = 4
     corrections: int = 0
     adaptive = False
+    own_steps = False
     interpolates = True
 
     @property
@@ -34,22 +39,27 @@ class Adams:
         return "implicit_adams" if self.corrections else "explicit_adams"
 
     @property
-    def memory(self) -> int:
+    def num_slopes(self) -> int:
         return self.order
 
-    def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
-        known = History(history.times[: self.order - 1], history.slopes[: self.order - 1])
+    def path(
+        self, f: Field, y0: Tensor, ts: Sequence[float], control: Control, counts: Counts
+    ) -> Iterator[Step]:
+        return attempts(self, f, y0, ts, control, counts)
+
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
+        known = SlopeHistory(history.times[: self.order - 1], history.slopes[: self.order - 1])
         if len(history.slopes) < self.order:
             return replace(rk_step(RK4, f, t, t1, y, history.slopes[0]), history=history)
         h = t1 - t
         past = tuple((s - t) / h for s in history.times)
-        rule, slopes = Quadrature(past), history.slopes
-        y1 = combine(y, h, rule.weights, slopes)
+        interpolant, slopes = Quadrature(past), history.slopes
+        y1 = combine(y, h, interpolant.weights, slopes)
         for _ in range(self.corrections):
-            rule = Quadrature((1.0, *past[:-1]))
+            interpolant = Quadrature((1.0, *past[:-1]))
             slopes = (f(t1, y1), *known.slopes)
-            y1 = combine(y, h, rule.weights, slopes)
-        return Step(rule, t, t1, y, y1, slopes, known)
+            y1 = combine(y, h, interpolant.weights, slopes)
+        return Step(interpolant, t, t1, y, y1, slopes, known)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The one loop: a solver is an iterator of accepted steps."""
+"""The one loop: a solve is an iterator of accepted steps."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from odenet.solvers.scipy_adams import SciPyAdams
-from odenet.solvers.solution import SolveError, Stats
-from odenet.solvers.step import Field, History, Method, Step, dense
+from odenet.solvers.solution import Counts, SolveError
+from odenet.solvers.step import Field, Method, SlopeHistory, Step, StepMethod, dense
 from odenet.solvers.step_size import Control
 
 # Small states cost calls and not numbers, so their steps wait for one dense output together: up
@@ -22,49 +21,61 @@ _WAITING = 65_536
 
 
 def steps(
-    f: Field, y0: Tensor, ts: Sequence[float], method: Method, control: Control, stats: Stats
+    f: Field, y0: Tensor, ts: Sequence[float], method: Method, control: Control, counts: Counts
 ) -> Iterator[Step]:
-    """Yield the accepted steps from ``ts[0]`` to ``ts[-1]``, counting the cost in ``stats``.
+    """Yield the accepted steps from ``ts[0]`` to ``ts[-1]``, adding their cost to ``counts``.
 
     The last step ends at ``ts[-1]`` exactly. Time may run backwards. Raises ``SolveError`` for a
     state that is not finite, a step too small to move time, or ``control.max_steps`` attempts.
     """
 
     def counted(t: float, y: Tensor) -> Tensor:
-        stats.nfe += 1
+        counts.nfe += 1
         return f(t, y)
 
-    if isinstance(method, SciPyAdams):
-        yield from method.path(counted, y0, ts, control, stats)
-        return
+    return method.path(counted, y0, ts, control, counts)
+
+
+def attempts(
+    method: StepMethod,
+    f: Field,
+    y0: Tensor,
+    ts: Sequence[float],
+    control: Control,
+    counts: Counts,
+) -> Iterator[Step]:
+    """The path of a method that makes one step at a time, as long as the control says."""
     t, y = ts[0], y0
-    history = History().at(counted, t, y, method.memory)
-    dt = control.first_step(counted, t, y, history.slopes[0], ts[-1], method.order)
+    history = SlopeHistory().at(f, t, y, method.num_slopes)
+    dt = control.first_step(f, t, y, history.slopes[0], ts[-1], method.order)
     previous = None
     reach = ts[-1] if math.isfinite(ts[-1]) else t + dt
     smallest = max(control.min_step, 4 * sys.float_info.epsilon * max(abs(t), abs(reach)))
-    attempts = 0
-    for stop in _stops(ts, method, control):
+    attempted = 0
+    for stop in _stop_times(ts, method, control):
         while t != stop:
-            history = history.at(counted, t, y, method.memory)
+            history = history.at(f, t, y, method.num_slopes)
             t1 = _land(t, dt, stop)
-            attempts += 1
-            if attempts > control.max_steps:
-                raise SolveError(f"more than {control.max_steps} steps", t, dt, stats)
-            step = method.step(counted, t, t1, y, history)
-            verdict = control.judge(step, previous)
-            if verdict.accepted:
-                stats.accepted += 1
+            attempted += 1
+            if attempted > control.max_steps:
+                raise SolveError(f"more than {control.max_steps} steps", t, dt, counts)
+            step = method.step(f, t, t1, y, history)
+            decision = control.adapt(step, previous)
+            if decision.accepted:
+                counts.accepted += 1
                 # A step cut short at a stop says nothing against the length planned before.
-                dt = verdict.dt if t1 != stop else max(dt, verdict.dt, key=abs)
-                stats.dt, previous = dt, verdict
+                dt = decision.dt if t1 != stop else max(dt, decision.dt, key=abs)
+                counts.next_dt, previous = dt, decision
                 yield step
                 t, y, history = t1, step.y1, step.history
             else:
-                stats.rejected += 1
-                if not smallest < abs(verdict.dt) < abs(step.h):
-                    raise _failure(step, stats)
-                dt = verdict.dt
+                counts.rejected += 1
+                if not smallest < abs(decision.dt) < abs(step.h):
+                    raise _failure(step, counts)
+                dt = decision.dt
+    if not control.accepts_end(y):
+        reason = "the state is not finite, which fixed steps show at the end: try more steps"
+        raise SolveError(reason, t, step.h, counts)
 
 
 def sample(path: Iterable[Step], y0: Tensor, ts: Sequence[float]) -> Tensor:
@@ -117,9 +128,9 @@ def covered(step: Step, ts: Sequence[float], start: int) -> Sequence[float]:
     return ts[start:stop]
 
 
-def _stops(ts: Sequence[float], method: Method, control: Control) -> Iterable[float]:
+def _stop_times(ts: Sequence[float], method: StepMethod, control: Control) -> Iterable[float]:
     """Where a step must end: also at each output where the method cannot interpolate."""
-    stops = control.stops(ts)
+    stops = control.stop_times(ts)
     if method.interpolates:
         return stops
     return sorted({*stops, *ts[1:]}, reverse=ts[-1] < ts[0])
@@ -131,8 +142,8 @@ def _land(t: float, dt: float, stop: float) -> float:
     return stop if abs(1.01 * dt) >= abs(stop - t) else t + dt
 
 
-def _failure(step: Step, stats: Stats) -> SolveError:
+def _failure(step: Step, counts: Counts) -> SolveError:
     """Why no shorter attempt than this rejected one can help."""
     finite = all(bool(torch.isfinite(x).all()) for x in (step.y1, *step.slopes))
     reason = "the step size underflows" if finite else "the state or its slope is not finite"
-    return SolveError(reason, step.t0, step.h, stats)
+    return SolveError(reason, step.t0, step.h, counts)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from odenet.solvers.step import Field, History, Step, combine
+from odenet.solvers.loop import attempts
+from odenet.solvers.solution import Counts
+from odenet.solvers.step import Field, SlopeHistory, Step, combine
+from odenet.solvers.step_size import Control
 from odenet.solvers.tableau import Tableau
 
 
@@ -15,7 +19,8 @@ class RungeKutta:
     """The explicit Runge-Kutta method of ``tableau``."""
 
     tableau: Tableau
-    memory = 1
+    num_slopes = 1
+    own_steps = False
 
     @property
     def name(self) -> str:
@@ -33,7 +38,12 @@ class RungeKutta:
     def interpolates(self) -> bool:
         return self.tableau.dense_order >= self.tableau.order - 1
 
-    def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
+    def path(
+        self, f: Field, y0: Tensor, ts: Sequence[float], control: Control, counts: Counts
+    ) -> Iterator[Step]:
+        return attempts(self, f, y0, ts, control, counts)
+
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
         return rk_step(self.tableau, f, t, t1, y, history.slopes[0])
 
 
@@ -47,5 +57,5 @@ def rk_step(tableau: Tableau, f: Field, t: float, t1: float, y: Tensor, k: Tenso
         slopes.append(f(t1 if c == 1 else t + c * h, point))
     # The last stage of an FSAL method is evaluated at the end of the step.
     y1 = point if tableau.fsal else combine(y, h, tableau.weights, slopes)
-    history = History((t1,), (slopes[-1],)) if tableau.fsal else History()
+    history = SlopeHistory((t1,), (slopes[-1],)) if tableau.fsal else SlopeHistory()
     return Step(tableau, t, t1, y, y1, tuple(slopes), history)

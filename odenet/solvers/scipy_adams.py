@@ -11,8 +11,8 @@ import torch
 from scipy.integrate import ode
 from torch import Tensor
 
-from odenet.solvers.solution import SolveError, Stats
-from odenet.solvers.step import Field, History, Step
+from odenet.solvers.solution import Counts, SolveError
+from odenet.solvers.step import Field, SlopeHistory, Step
 from odenet.solvers.step_size import Adaptive, Control
 from odenet.solvers.tables import EULER
 
@@ -27,22 +27,21 @@ class SciPyAdams:
     """
 
     integrator: str = "vode"
-    order = 12
-    memory = 1
+    num_slopes = 1
     adaptive = True
-    interpolates = False
+    own_steps = True
 
     @property
     def name(self) -> str:
         return f"scipy_{self.integrator}"
 
-    def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
         raise TypeError(f"{self.name} makes its steps itself, as a path")
 
     def path(
-        self, f: Field, y0: Tensor, ts: Sequence[float], control: Control, stats: Stats
+        self, f: Field, y0: Tensor, ts: Sequence[float], control: Control, counts: Counts
     ) -> Iterator[Step]:
-        """Yield one step from each output to the next; ``stats.accepted`` counts those inside."""
+        """Yield one step from each output to the next; ``counts.accepted`` counts those inside."""
 
         def tensor(y: np.ndarray) -> Tensor:
             # A copy: SciPy goes on to write into its arrays.
@@ -61,11 +60,11 @@ class SciPyAdams:
         for t1 in ts[1:]:
             end = solver.integrate(t1)
             if not solver.successful() or not np.isfinite(end).all():
-                raise SolveError(f"{self.name} gave up", solver.t, t1 - t, stats)
+                raise SolveError(f"{self.name} gave up", solver.t, t1 - t, counts)
             y1 = tensor(end)
-            stats.accepted += _steps_taken(solver) - taken
+            counts.accepted += _steps_taken(solver) - taken
             taken = _steps_taken(solver)
-            yield Step(EULER, t, t1, y, y1, (), History())
+            yield Step(EULER, t, t1, y, y1, (), SlopeHistory())
             t, y = t1, y1
 
     def _settings(self, control: Adaptive) -> dict[str, Any]:

@@ -3,59 +3,123 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 
 @dataclass
-class Stats:
-    """The cost of one solve: evaluations of the field, accepted and rejected steps.
+class Counts:
+    """The cost of one pass: evaluations of the field, accepted and rejected steps.
 
-    ``dt`` is the signed length that the control would try next: another solve of the same model
-    can start with it (``Adaptive(initial=abs(dt))``).
+    Attributes:
+        nfe: number of evaluations of the field; one evaluates a whole batch.
+        accepted: number of accepted steps.
+        rejected: number of attempts that were repeated with a shorter step.
+        next_dt: the signed length that the control would try next. Another solve of the same model
+            can start with it, as ``Adaptive(initial=abs(next_dt))``.
     """
 
     nfe: int = 0
     accepted: int = 0
     rejected: int = 0
-    dt: float = field(default=0.0, repr=False, compare=False)
+    next_dt: float = field(default=0.0, repr=False, compare=False)
 
-    def __add__(self, other: Stats) -> Stats:
-        return Stats(
-            self.nfe + other.nfe, self.accepted + other.accepted, self.rejected + other.rejected
+    def __add__(self, other: Counts) -> Counts:
+        """The cost of both, one after the other."""
+        return Counts(
+            self.nfe + other.nfe,
+            self.accepted + other.accepted,
+            self.rejected + other.rejected,
+            other.next_dt,
         )
 
 
 @dataclass
-class Work:
+class SolveStats:
     """The cost of a solve and of its gradient.
 
-    ``backward`` fills when the gradient is pulled back. It counts the evaluations of the field
-    made then: none under ``Backprop``, which walks the graph of the forward pass. ``drift`` fills
-    where ``Adjoint`` solves the state again backwards: the largest distance, relative to the
-    state, at which it misses the forward solution (there and back).
+    Attributes:
+        forward: of the solve; final when ``solve`` returns.
+        backward: of the latest backward pass through the solution. It counts the evaluations that
+            are made then: none under ``Backprop``, which walks the graph of the forward pass.
+        drift: the there-and-back error of the latest backward pass, where ``Adjoint`` solves the
+            state again backwards: the largest distance, relative to the state, at which it misses
+            the forward solution at an output time. None under the other rules, and before.
+        backward_passes: how often the gradient was pulled back; not counted under ``Backprop``.
     """
 
-    forward: Stats = field(default_factory=Stats)
-    backward: Stats = field(default_factory=Stats)
+    forward: Counts = field(default_factory=Counts)
+    backward: Counts = field(default_factory=Counts)
     drift: float | None = None
+    backward_passes: int = 0
+
+    def begin_backward(self) -> Counts:
+        """The counts of a backward pass that starts now."""
+        self.backward, self.drift = Counts(), None
+        self.backward_passes += 1
+        return self.backward
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """The states ``ys`` of shape ``(len(ts), *y0.shape)`` at times ``ts``, and their cost."""
+    """The solution of an initial value problem.
+
+    Attributes:
+        ts: the output times, as floats.
+        ys: the states at these times, ``(len(ts), *y0.shape)``.
+        stats: what the solve cost, and after ``backward()`` what the gradient cost.
+
+    Example:
+        >>> import torch, odenet
+        >>> solution = odenet.solve(lambda t, y: -y, torch.ones(3), [0.0, 0.5, 1.0])
+        >>> tuple(solution.ys.shape), tuple(solution.y1.shape)
+        ((3, 3), (3,))
+        >>> solution.stats.forward.nfe > 0
+        True
+    """
 
     ts: tuple[float, ...]
     ys: Tensor
-    work: Work
+    stats: SolveStats
+
+    @property
+    def y1(self) -> Tensor:
+        """The state at the last output time, of the shape of ``y0``."""
+        return self.ys[-1]
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.ys.shape))
+        kind = f"{str(self.ys.dtype).removeprefix('torch.')} on {self.ys.device}"
+        times = f"t = {self.ts[0]:g} to {self.ts[-1]:g}"
+        return f"<Solution: {shape} {kind}, {times}, {self.stats.forward}>"
 
 
 class SolveError(RuntimeError):
-    """A solve that cannot go on: why, at which time, with which step, after which work."""
+    """A solve that cannot go on.
 
-    def __init__(self, reason: str, t: float, dt: float, stats: Stats) -> None:
-        super().__init__(f"{reason} at t = {t:.9g} (step {dt:.3g}) after {stats}")
+    Attributes:
+        reason: why.
+        t: the time that the solve had reached.
+        dt: the signed length of the step that failed.
+        counts: the work done until then.
+
+    Example:
+        >>> import torch, odenet
+        >>> y0 = torch.ones(1, dtype=torch.float64)
+        >>> try:
+        ...     odenet.solve(lambda t, y: y * y, y0, [0.0, 2.0])  # y = 1 / (1 - t)
+        ... except odenet.SolveError as error:
+        ...     print(f"stopped at t = {error.t:.3f}")
+        stopped at t = 1.000
+    """
+
+    def __init__(self, reason: str, t: float, dt: float, counts: Counts) -> None:
+        super().__init__(f"{reason} at t = {t:.9g} (step {dt:.3g}) after {counts}")
         self.reason = reason
         self.t = t
         self.dt = dt
-        self.stats = stats
+        self.counts = counts
+
+    def __reduce__(self) -> tuple[Any, ...]:  # so that it crosses from one process to another
+        return type(self), (self.reason, self.t, self.dt, self.counts)

@@ -1,10 +1,10 @@
-"""What a step is: its two ends, its slopes, and the rule that interpolates between them."""
+"""What a step is: its two ends, its slopes, and the interpolant between them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,20 +15,20 @@ Weights = tuple[tuple[int, float], ...]  # (index, weight) of each slope that co
 
 
 @dataclass(frozen=True, eq=False)
-class History:
+class SlopeHistory:
     """The slopes that a method goes on from, the latest first, and their times."""
 
     times: tuple[float, ...] = ()
     slopes: tuple[Tensor, ...] = ()
 
-    def at(self, f: Field, t: float, y: Tensor, keep: int) -> History:
+    def at(self, f: Field, t: float, y: Tensor, keep: int) -> SlopeHistory:
         """The latest ``keep`` slopes with that at ``(t, y)`` in front, evaluated if missing."""
         if self.times[:1] == (t,):
             return self
-        return History((t, *self.times)[:keep], (f(t, y), *self.slopes)[:keep])
+        return SlopeHistory((t, *self.times)[:keep], (f(t, y), *self.slopes)[:keep])
 
 
-class Rule(Protocol):
+class Interpolant(Protocol):
     """How slopes combine to a solution inside a step, and to its error at the end."""
 
     @property
@@ -46,13 +46,13 @@ class Rule(Protocol):
 class Step:
     """A step from ``(t0, y0)`` to ``(t1, y1)`` with its slopes, and the history for the next."""
 
-    rule: Rule
+    interpolant: Interpolant
     t0: float
     t1: float
     y0: Tensor
     y1: Tensor
     slopes: tuple[Tensor, ...]
-    history: History
+    history: SlopeHistory
 
     @property
     def h(self) -> float:
@@ -68,38 +68,53 @@ class Step:
 
     def error(self) -> Tensor:
         """The local error estimate, ``h`` times the error weights of the slopes."""
-        weights = self.rule.error_weights
+        weights = self.interpolant.error_weights
         if weights is None:
-            raise TypeError(f"{self.rule} has no error estimate")
+            raise TypeError(f"{self.interpolant} has no error estimate")
         return combine(None, self.h, weights, self.slopes)
 
 
 class Method(Protocol):
-    """A way to make steps. It is pure: no control, no counting, no grad mode, no state."""
+    """A way to solve. It is pure: no counting, no grad mode, no state between two solves."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def order(self) -> int: ...
+    def adaptive(self) -> bool:
+        """Whether it can keep to a tolerance."""
+        ...
 
     @property
-    def memory(self) -> int:
+    def own_steps(self) -> bool:
+        """Whether it makes its steps inside: no control, gradient or event can look at them."""
+        ...
+
+    def path(
+        self, f: Field, y0: Tensor, ts: Sequence[float], control: Any, counts: Any
+    ) -> Iterator[Step]:
+        """The accepted steps from ``ts[0]`` to ``ts[-1]``, adding their number to ``counts``."""
+        ...
+
+    @property
+    def num_slopes(self) -> int:
         """The number of slopes, that at the start of the step included, which a step needs."""
         ...
 
-    @property
-    def adaptive(self) -> bool:
-        """Whether its steps carry an error estimate."""
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
+        """The step from ``(t, y)`` to time ``t1``; ``history`` begins with ``f(t, y)``."""
         ...
+
+
+class StepMethod(Method, Protocol):
+    """A method that makes one step at a time, which a control judges."""
+
+    @property
+    def order(self) -> int: ...
 
     @property
     def interpolates(self) -> bool:
         """Whether its dense output is as good as its error control assumes."""
-        ...
-
-    def step(self, f: Field, t: float, t1: float, y: Tensor, history: History) -> Step:
-        """The step from ``(t, y)`` to time ``t1``; ``history`` begins with ``f(t, y)``."""
         ...
 
 
@@ -118,7 +133,7 @@ def dense(pairs: Sequence[tuple[Step, Sequence[float]]]) -> list[Tensor]:
     for step, ts in pairs:
         block = weights[row : row + len(ts), column : column + 1 + len(step.slopes)]
         block[:, 0] = 1
-        block[:, 1:] = step.h * step.rule.dense_weights((np.array(ts) - step.t0) / step.h)
+        block[:, 1:] = step.h * step.interpolant.dense_weights((np.array(ts) - step.t0) / step.h)
         row, column = row + block.shape[0], column + block.shape[1]
     flat = torch.stack(terms).reshape(len(terms), -1)
     return [(torch.from_numpy(weights).to(flat) @ flat).view(-1, *last.y0.shape)]

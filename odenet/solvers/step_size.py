@@ -20,7 +20,7 @@ from odenet.solvers.step import Field, Step
 Number = Any  # a float, or a tensor without dimensions
 
 
-class Verdict(NamedTuple):
+class Decision(NamedTuple):
     """Of an attempted step: its error in units of the tolerance, and the next signed length."""
 
     accepted: bool
@@ -35,7 +35,7 @@ class Control(Protocol):
     @property
     def min_step(self) -> float: ...
 
-    def stops(self, ts: Sequence[float]) -> Iterable[float]:
+    def stop_times(self, ts: Sequence[float]) -> Iterable[float]:
         """The times, after ``ts[0]``, at which a step must end; the last one is ``ts[-1]``."""
         ...
 
@@ -43,11 +43,15 @@ class Control(Protocol):
         """The signed length of the first attempt; ``k`` is the slope at ``(t, y)``."""
         ...
 
-    def judge(self, step: Step, previous: Verdict | None) -> Verdict:
-        """Whether the step is accepted; ``previous`` is the verdict on the last accepted one."""
+    def adapt(self, step: Step, previous: Decision | None) -> Decision:
+        """Whether the step is accepted; ``previous`` is the decision on the last accepted one."""
         ...
 
-    def resume(self, ts: Sequence[float], dt: float) -> Control:
+    def accepts_end(self, y: Tensor) -> bool:
+        """Whether the state at the end is finite, where the steps were not looked at."""
+        ...
+
+    def restart(self, ts: Sequence[float], dt: float) -> Control:
         """This control for one piece of a solve over ``ts``, with ``dt`` known to be good."""
         ...
 
@@ -57,7 +61,7 @@ def rms(x: Tensor) -> float:
     return float(torch.linalg.vector_norm(x)) / math.sqrt(max(x.numel(), 1))
 
 
-def choose(condition: Any, a: Any, b: Any) -> Any:
+def where(condition: Any, a: Any, b: Any) -> Any:
     """``a`` where the condition holds, else ``b``.
 
     Step-size control is written once: for floats here, for tensors in a compiled solve, where
@@ -67,11 +71,11 @@ def choose(condition: Any, a: Any, b: Any) -> Any:
 
 
 def smaller(a: Any, b: Any) -> Any:
-    return choose(b < a, b, a)
+    return where(b < a, b, a)
 
 
 def larger(a: Any, b: Any) -> Any:
-    return choose(b > a, b, a)
+    return where(b > a, b, a)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class FixedSteps:
         if self.size is not None and not 0 < self.size < math.inf:
             raise ValueError(f"size must be positive and finite, got {self.size!r}")
 
-    def stops(self, ts: Sequence[float]) -> Iterable[float]:
+    def stop_times(self, ts: Sequence[float]) -> Iterable[float]:
         start, end = ts[0], ts[-1]
         if self.grid is not None:
             low, high = sorted((start, end))
@@ -117,13 +121,19 @@ class FixedSteps:
     def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
         return math.copysign(math.inf, end - t)
 
-    def judge(self, step: Step, previous: Verdict | None) -> Verdict:
-        # A sum is finite unless an entry is not, or finite entries overflow: then look at each.
-        total = float(step.y1.detach().sum())
-        finite = math.isfinite(total) or bool(torch.isfinite(step.y1).all())
-        return Verdict(finite, math.copysign(math.inf, step.h), 0.0)
+    def adapt(self, step: Step, previous: Decision | None) -> Decision:
+        # No look at a value: on an accelerator, or in a compiled solve, each would be a wait.
+        return Decision(True, math.copysign(math.inf, step.h), 0.0)
 
-    def resume(self, ts: Sequence[float], dt: float) -> FixedSteps:
+    def accepts_end(self, y: Tensor) -> bool:
+        if torch.compiler.is_compiling():
+            return True
+        try:
+            return bool(y.isfinite().all())
+        except RuntimeError:  # inside torch.func.vmap no value can be looked at
+            return True
+
+    def restart(self, ts: Sequence[float], dt: float) -> FixedSteps:
         return self if self.count is None else FixedSteps(size=abs(ts[-1] - ts[0]) / self.count)
 
 
@@ -171,7 +181,7 @@ class Adaptive:
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, got {self.max_steps!r}")
 
-    def stops(self, ts: Sequence[float]) -> Sequence[float]:
+    def stop_times(self, ts: Sequence[float]) -> Sequence[float]:
         return ts[-1:]
 
     @torch.no_grad()
@@ -197,21 +207,24 @@ class Adaptive:
         """The starting step size of Hairer, Norsett, Wanner: Solving ODEs I, II.4."""
         scale = self.atol + self.rtol * y.abs()
         d0, d1 = norm(y / scale), norm(k / scale)
-        usual = choose((d0 > 1e-5) & (d1 > 1e-5), 0.01 * d0 / larger(d1, 1e-5), 1e-6)
+        usual = where((d0 > 1e-5) & (d1 > 1e-5), 0.01 * d0 / larger(d1, 1e-5), 1e-6)
         h0 = smaller(usual, abs(span))
-        trial = choose(span < 0, -h0, h0)
+        trial = where(span < 0, -h0, h0)
         d2 = norm((f(t + trial, y + trial * k) - k) / scale) / h0
         most = larger(d1, d2)
         powered = (0.01 / larger(most, 1e-15)) ** (1 / order)
-        h1 = choose(most > 1e-15, powered, larger(1e-6, 1e-3 * h0))
-        return smaller(choose(h1 < math.inf, smaller(100 * h0, h1), h0), self.max_step)
+        h1 = where(most > 1e-15, powered, larger(1e-6, 1e-3 * h0))
+        return smaller(where(h1 < math.inf, smaller(100 * h0, h1), h0), self.max_step)
 
     @torch.no_grad()
-    def judge(self, step: Step, previous: Verdict | None) -> Verdict:
+    def adapt(self, step: Step, previous: Decision | None) -> Decision:
         error = float(self.error(step.y0, step.y1, step.error()))
         before = previous.error if previous else 1.0
-        length = self.next_length(step.rule.order, abs(step.h), error, before)
-        return Verdict(error <= 1, math.copysign(length, step.h), error)
+        length = self.next_length(step.interpolant.order, abs(step.h), error, before)
+        return Decision(error <= 1, math.copysign(length, step.h), error)
+
+    def accepts_end(self, y: Tensor) -> bool:
+        return True  # the error of each step was finite
 
     def error(self, y0: Tensor, y1: Tensor, estimate: Tensor) -> Number:
         """The norm of the ``estimate``, which is overwritten, in units of the tolerance."""
@@ -226,9 +239,9 @@ class Adaptive:
         if self.proportional:
             factor = factor * larger(before, 1e-10) ** (self.proportional / order)
         # A refused step is never repeated or lengthened.
-        most = choose(error > 1, self.safety, self.growth)
+        most = where(error > 1, self.safety, self.growth)
         planned = length * larger(smaller(factor, most), self.shrink)
-        return smaller(choose(error < math.inf, planned, length * self.shrink), self.max_step)
+        return smaller(where(error < math.inf, planned, length * self.shrink), self.max_step)
 
-    def resume(self, ts: Sequence[float], dt: float) -> Adaptive:
+    def restart(self, ts: Sequence[float], dt: float) -> Adaptive:
         return replace(self, initial=abs(dt)) if dt and math.isfinite(dt) else self

@@ -13,7 +13,7 @@ from odenet.solvers.step import Weights, sparse
 Row = tuple[Fraction, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Tableau:
     """An explicit Runge-Kutta method with dense output (Butcher tableau).
 
@@ -72,6 +72,9 @@ class Tableau:
                 raise ValueError(f"{self.name}: the {len(self.c)} weights must sum to 1")
         if tuple(sum(row) for row in self.dense) != self.b:
             raise ValueError(f"{self.name}: dense output at the end of a step must be the step")
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.order))  # quick; equality compares all
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.stages} stages, order {self.order}>"

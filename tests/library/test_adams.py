@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from odenet.solvers import METHODS, FixedSteps, Stats, steps
+from odenet.solvers import METHODS, Counts, FixedSteps, steps
 from odenet.solvers.adams import Quadrature
 
 
@@ -27,10 +27,10 @@ def field(t, y):
 
 
 def solved(name):
-    stats = Stats()
+    counts = Counts()
     start = torch.ones(2, dtype=torch.float64)
-    *_, last = steps(field, start, (0.0, 2.0), METHODS[name], FixedSteps(40), stats)
-    return last, stats.nfe
+    *_, last = steps(field, start, (0.0, 2.0), METHODS[name], FixedSteps(40), counts)
+    return last, counts.nfe
 
 
 @pytest.mark.parametrize(("name", "corrections"), [("explicit_adams", 0), ("implicit_adams", 2)])
@@ -40,7 +40,7 @@ def test_a_step_costs_one_evaluation_and_one_for_each_correction(name, correctio
 
 def test_corrections_make_the_step_more_exact():
     start = torch.ones(2, dtype=torch.float64)
-    *_, exact = steps(field, start, (0.0, 2.0), METHODS["dopri8"], FixedSteps(200), Stats())
+    *_, exact = steps(field, start, (0.0, 2.0), METHODS["dopri8"], FixedSteps(200), Counts())
     explicit, implicit = (
         float((solved(name)[0].y1 - exact.y1).abs().max())
         for name in ("explicit_adams", "implicit_adams")

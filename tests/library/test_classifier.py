@@ -32,9 +32,9 @@ def test_parameters_are_as_many_as_in_table_1(name, parameters):
     ("name", "depth"), [("mlp", 0), ("none", 0), ("resblock", 1), ("tied", 6), ("resnet", 6)]
 )
 def test_residual_classifier_costs_its_depth(name, depth):
-    logits, work = classifier(name)(IMAGES)
+    logits, stats = classifier(name)(IMAGES)
     assert logits.shape == (4, 10)
-    assert (work.forward.nfe, work.backward.nfe) == (depth, 0)
+    assert (stats.forward.nfe, stats.backward.nfe) == (depth, 0)
 
 
 def test_state_that_the_ode_moves_is_64_channels_of_7_by_7():
@@ -42,13 +42,13 @@ def test_state_that_the_ode_moves_is_64_channels_of_7_by_7():
 
 
 def test_ode_classifier_counts_forward_and_backward_evaluations_of_one_call():
-    logits, work = classifier("odenet", tolerance=1e-1)(IMAGES)
-    forward = work.forward
+    logits, stats = classifier("odenet", tolerance=1e-1)(IMAGES)
+    forward = stats.forward
     # The first step is given, so that no evaluation is spent on choosing it.
     assert forward.nfe == 1 + 6 * (forward.accepted + forward.rejected)
-    assert work.backward.nfe == 0
+    assert stats.backward.nfe == 0
     logits.sum().backward()
-    assert work.backward.nfe > 0
+    assert stats.backward.nfe > 0
 
 
 def test_rknet_and_odenet_are_one_network_with_two_gradients():
@@ -90,8 +90,8 @@ def test_solver_of_one_call_replaces_the_models_own_for_that_call_only():
     model = classifier("odenet")
     with torch.no_grad():
         own, _ = model(IMAGES)
-        _, work = model(IMAGES, Solver("euler", FixedSteps(3)))
-        assert work.forward.nfe == 3
+        _, stats = model(IMAGES, Solver("euler", FixedSteps(3)))
+        assert stats.forward.nfe == 3
         assert torch.equal(model(IMAGES)[0], own)
 
 
@@ -127,18 +127,18 @@ class Pieces(nn.Module):
 def test_residual_network_is_eulers_method_with_steps_of_1():
     network = ResidualBlocks(*(residual_branch(4) for _ in range(6)))
     x = torch.randn(3, 4, 6, 6)
-    y, work = network(x)
+    y, stats = network(x)
     euler = solve(Pieces(network.branches), x, (0.0, 6.0), Solver("euler", FixedSteps(6)))
     assert torch.equal(y, euler.ys[-1])
-    assert work.forward == euler.work.forward
+    assert stats.forward == euler.stats.forward
 
 
 def test_ode_block_is_the_solution_at_time_1():
     field, x = MLPField(2, 8, 2), torch.randn(5, 2)
     solver = Solver("rk4", FixedSteps(4))
-    y, work = ODEBlock(field, solver)(x)
+    y, stats = ODEBlock(field, solver)(x)
     assert torch.equal(y, solve(field, x, (0.0, 0.5, 1.0), solver).ys[-1])
-    assert work.forward.nfe == 16
+    assert stats.forward.nfe == 16
 
 
 @pytest.mark.parametrize("size", [7, 26])

@@ -65,11 +65,11 @@ def test_density_at_any_time_follows_from_the_jacobian_of_the_way_there(t):
 def test_forward_and_back_agree_and_cost_is_counted():
     flow = ContinuousFlow(planar(), SOLVER)
     z = points(2, 30, 2)
-    x, log_p, work = flow(z)
+    x, log_p, stats = flow(z)
     again, change, back = flow.back(x)
     assert torch.allclose(again, z, atol=1e-6)
     assert torch.allclose(log_normal(again) - change, log_p, atol=1e-6)
-    assert work.forward.nfe > 8 and back.forward.nfe > 8
+    assert stats.forward.nfe > 8 and back.forward.nfe > 8
 
 
 @torch.no_grad()
@@ -137,17 +137,17 @@ def test_a_field_that_ignores_the_point_has_no_trace():
 def loss_gradients(field, solver):
     flow = ContinuousFlow(field, solver)
     z = torch.linspace(-1, 1, 24).double().view(2, 6, 2)
-    x, log_p, work = flow(z)
+    x, log_p, stats = flow(z)
     gradients = torch.autograd.grad((log_p + x.square().sum(-1)).sum(), list(field.parameters()))
-    return gradients, work
+    return gradients, stats
 
 
 @pytest.mark.parametrize("gradient", ["backprop", Checkpoint(), Adjoint()])
 def test_units_known_beforehand_change_no_gradient(gradient):
     field = planar()
-    plain, work = loss_gradients(field, SOLVER)
+    plain, stats = loss_gradients(field, SOLVER)
     fast, same = loss_gradients(field, Solver(Foreseen(METHODS["dopri5"], field), TIGHT, gradient))
-    assert same.forward == work.forward
+    assert same.forward == stats.forward
     tolerance = 1e-12 if gradient == "backprop" else 1e-5
     assert all(torch.allclose(a, b, atol=tolerance) for a, b in zip(plain, fast, strict=True))
 
@@ -157,8 +157,8 @@ def test_units_are_computed_once_a_step():
     passes = []
     plain = field.at
     field.at = lambda times: passes.append(len(times)) or plain(times)
-    _, work = loss_gradients(field, Solver(Foreseen(METHODS["dopri5"], field), TIGHT))
-    steps = work.forward.accepted + work.forward.rejected
+    _, stats = loss_gradients(field, Solver(Foreseen(METHODS["dopri5"], field), TIGHT))
+    steps = stats.forward.accepted + stats.forward.rejected
     assert sorted(passes) == [1, 1, *[5] * steps]  # the first two look for the first step
 
 

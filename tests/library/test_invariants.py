@@ -62,7 +62,7 @@ def test_scaling_time_by_a_power_of_two_changes_nothing(values, end, scale):
     slow = Solver("dopri5", Adaptive(1e-6, 1e-6, initial=scale * end / 8))
     scaled = solve(lambda t, y: field(t / scale, y) / scale, y0, (0.0, scale * end), slow)
     assert torch.equal(plain.ys, scaled.ys)
-    assert plain.work == scaled.work
+    assert plain.stats == scaled.stats
 
 
 @quick
@@ -72,12 +72,12 @@ def test_evaluations_are_stages_times_attempts(values, end, method, tolerance):
         solver, start = Solver(method, FixedSteps(7)), 0
     else:
         solver, start = Solver(method, Adaptive(tolerance, tolerance)), 1
-    work = solve(field, state(values), (0.0, end), solver).work.forward
+    stats = solve(field, state(values), (0.0, end), solver).stats.forward
     stages, fsal = method.tableau.stages, method.tableau.fsal
     if fsal:
-        assert work.nfe == 1 + start + (stages - 1) * (work.accepted + work.rejected)
+        assert stats.nfe == 1 + start + (stages - 1) * (stats.accepted + stats.rejected)
     else:  # the first slope of a step survives its refusal
-        assert work.nfe == start + stages * work.accepted + (stages - 1) * work.rejected
+        assert stats.nfe == start + stages * stats.accepted + (stages - 1) * stats.rejected
 
 
 @quick

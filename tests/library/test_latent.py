@@ -53,9 +53,9 @@ def test_recognition_without_times_sees_the_values_alone():
 
 
 def test_solve_of_the_window_takes_25_steps_of_rk4():
-    curves, work = LatentODE()(CURVES.times, CURVES.values, WINDOW)
+    curves, stats = LatentODE()(CURVES.times, CURVES.values, WINDOW)
     assert curves.shape == (6, 100, 2)
-    assert (work.forward.accepted, work.forward.nfe) == (25, 100)
+    assert (stats.forward.accepted, stats.forward.nfe) == (25, 100)
 
 
 def loss(model: LatentODE, kl_weight: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -104,7 +104,7 @@ def test_failures_reach_the_caller_of_the_backward_pass():
     with pytest.raises(SolveError, match="not finite") as caught:
         solution.ys.sum().backward()
     assert caught.value.t == 3.0
-    assert caught.value.stats is solution.work.backward
+    assert caught.value.counts is solution.stats.backward
 
 
 def test_rms_is_the_root_of_the_mean_square():
@@ -140,7 +140,7 @@ def test_scipy_methods_solve_and_give_adjoint_gradients_only():
     for name in ("scipy_vode", "scipy_lsoda"):
         solution = solve(Spiral().requires_grad_(False), Y0, TS, Solver(name, tight))
         torch.testing.assert_close(solution.ys, exact, rtol=0, atol=1e-6)
-        assert solution.work.forward.nfe > solution.work.forward.accepted > 6
+        assert solution.stats.forward.nfe > solution.stats.forward.accepted > 6
         with pytest.raises(ValueError, match="differentiate it with Adjoint"):
             solve(Spiral(), Y0, TS, Solver(name, tight))
         with pytest.raises(ValueError, match="chooses its own steps"):
@@ -149,5 +149,7 @@ def test_scipy_methods_solve_and_give_adjoint_gradients_only():
 
 def test_warm_start_saves_the_starting_step():
     cold = solve(Spiral(), Y0, TS)
-    warm = solve(Spiral(), Y0, TS, Solver(control=Adaptive(initial=abs(cold.work.forward.dt))))
-    assert warm.work.forward.nfe < cold.work.forward.nfe
+    warm = solve(
+        Spiral(), Y0, TS, Solver(control=Adaptive(initial=abs(cold.stats.forward.next_dt)))
+    )
+    assert warm.stats.forward.nfe < cold.stats.forward.nfe

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from odenet.solvers import Adaptive, FixedSteps, Verdict
+from odenet.solvers import Adaptive, Decision, FixedSteps
 from odenet.solvers.tables import DOPRI5
 
 
@@ -18,7 +18,7 @@ class StubStep:
 
     scaled_error: float
     h: float = 0.5
-    rule = DOPRI5
+    interpolant = DOPRI5
     y0 = torch.ones(4)
     y1 = torch.ones(4)
 
@@ -44,35 +44,35 @@ CONTROL = Adaptive(rtol=1e-3, atol=1e-3)
     ],
 )
 def test_adaptive_accepts_and_scales_by_the_error(error, accepted, factor, h):
-    verdict = CONTROL.judge(StubStep(error, h), None)
-    assert verdict.accepted is accepted
-    assert verdict.dt == pytest.approx(factor * h, rel=1e-4)
-    assert verdict.error == pytest.approx(error, rel=1e-4, nan_ok=True)
+    decision = CONTROL.adapt(StubStep(error, h), None)
+    assert decision.accepted is accepted
+    assert decision.dt == pytest.approx(factor * h, rel=1e-4)
+    assert decision.error == pytest.approx(error, rel=1e-4, nan_ok=True)
 
 
 @pytest.mark.parametrize(("previous", "factor"), [(0.5**5, 0.5**0.4), (1.0, 1.0)])
 def test_pi_control_remembers_the_last_accepted_error(previous, factor):
     control = Adaptive(1e-3, 1e-3, integral=0.3, proportional=0.4)
-    last = Verdict(True, 0.5, previous)
+    last = Decision(True, 0.5, previous)
     expected = 0.5 * 0.9 * (0.5**5) ** (-0.7 / 5) * factor
-    assert control.judge(StubStep(0.5**5), last).dt == pytest.approx(expected, rel=1e-4)
+    assert control.adapt(StubStep(0.5**5), last).dt == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("h", [0.5, -0.5])
 def test_no_attempt_is_longer_than_the_longest_step(h):
     control = Adaptive(1e-3, 1e-3, max_step=0.6)
-    assert control.judge(StubStep(0.0, h), None).dt == math.copysign(0.6, h)
+    assert control.adapt(StubStep(0.0, h), None).dt == math.copysign(0.6, h)
 
 
 def test_tolerances_may_differ_by_entry():
     strict = Adaptive(1e-3, torch.tensor([1.0, 1.0, 1.0, 1e-9]))
-    assert not strict.judge(StubStep(2.0), None).accepted
-    assert Adaptive(1e-3, torch.ones(4)).judge(StubStep(2.0), None).accepted
+    assert not strict.adapt(StubStep(2.0), None).accepted
+    assert Adaptive(1e-3, torch.ones(4)).adapt(StubStep(2.0), None).accepted
 
 
 def test_adaptive_judges_with_the_given_norm():
     blind = Adaptive(1e-3, 1e-3, norm=lambda x: x[:0].sum())
-    assert blind.judge(StubStep(1e6), None).accepted
+    assert blind.adapt(StubStep(1e6), None).accepted
 
 
 @pytest.mark.parametrize("end", [3.0, -3.0])
@@ -103,15 +103,15 @@ def test_first_step_is_signed_and_stays_inside_the_interval(end):
     ],
 )
 def test_stops_are_where_a_step_must_end(control, ts, stops):
-    got = list(control.stops(ts))
+    got = list(control.stop_times(ts))
     assert got == pytest.approx(stops)
     assert got[-1] == ts[-1]
 
 
 def test_a_resumed_control_keeps_its_step():
-    assert Adaptive().resume((0.0, 1.0), -0.25).initial == 0.25
-    assert FixedSteps(8).resume((4.0, 0.0), 0.0) == FixedSteps(size=0.5)
-    assert FixedSteps(size=0.3).resume((4.0, 0.0), 0.0) == FixedSteps(size=0.3)
+    assert Adaptive().restart((0.0, 1.0), -0.25).initial == 0.25
+    assert FixedSteps(8).restart((4.0, 0.0), 0.0) == FixedSteps(size=0.5)
+    assert FixedSteps(size=0.3).restart((4.0, 0.0), 0.0) == FixedSteps(size=0.3)
 
 
 @pytest.mark.parametrize(

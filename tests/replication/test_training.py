@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from odenet import Stats, Work
+from odenet import Counts, SolveStats
 from replication import training
 from replication.training import Learner, Schedule, column, progress_stream, restore, train
 
@@ -45,7 +45,7 @@ def run(student: Learner, checkpoint, *, stop_at: int | None = None, schedule=SC
             raise Interruption
         noise = torch.randn(len(members), 3, generator=student.generator)
         x = DATA[members]
-        return F.mse_loss(student.model(x + 0.1 * noise), x), Work(forward=Stats(nfe=step))
+        return F.mse_loss(student.model(x + 0.1 * noise), x), SolveStats(forward=Counts(nfe=step))
 
     @torch.no_grad()
     def evaluate():
@@ -88,7 +88,7 @@ def test_history_has_a_row_before_training_and_means_over_the_steps_of_each_epoc
 
 def test_backward_evaluations_are_counted_after_the_pullback(tmp_path):
     student = learner()
-    work = Work()
+    stats = SolveStats()
 
     class Counting(torch.autograd.Function):
         @staticmethod
@@ -97,11 +97,11 @@ def test_backward_evaluations_are_counted_after_the_pullback(tmp_path):
 
         @staticmethod
         def backward(ctx, cotangent):
-            work.backward.nfe += 1
+            stats.backward.nfe += 1
             return cotangent
 
     def loss(members, step):
-        return Counting.apply(student.model(DATA[members]).square().mean()), work
+        return Counting.apply(student.model(DATA[members]).square().mean()), stats
 
     schedule = Schedule(epochs=1, size=50, batch_size=50)
     path = tmp_path / "checkpoint.pt"
@@ -114,7 +114,7 @@ def test_every_example_is_seen_once_an_epoch_in_an_order_of_its_own(tmp_path):
 
     def loss(members, step):
         batches.append(members)
-        return student.model(DATA[members]).mean(), Work()
+        return student.model(DATA[members]).mean(), SolveStats()
 
     path = tmp_path / "checkpoint.pt"
     train(student, Schedule(2, 50, 16), loss, evaluate=dict, checkpoint=path, title="toy")
@@ -178,7 +178,7 @@ def test_loss_that_is_not_finite_stops_the_training(tmp_path):
     student = learner()
 
     def loss(members, step):
-        return student.model(DATA[members]).mean() * float("nan"), Work()
+        return student.model(DATA[members]).mean() * float("nan"), SolveStats()
 
     path = tmp_path / "checkpoint.pt"
     with pytest.raises(FloatingPointError, match="the loss is nan at step 0"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch
 from replication.training import Learner, Schedule, column, train
-from odenet.solvers import Work
+from odenet.solvers import SolveStats
 from . import helper
 
 HERE = Path(__file__).parent
@@ -65,7 +65,7 @@ def learn(trial, folder):
     checkpoint = folder / "checkpoint.pt"
 
     def loss(members, step):
-        return (model(data[members]) - 1).square().mean(), Work()
+        return (model(data[members]) - 1).square().mean(), SolveStats()
 
     def evaluate():
         if trial.seed == 1 and checkpoint.exists():

@@ -27,7 +27,7 @@ End = tuple[Tensor, int]  # the state at t = 20, and the evaluations that it too
 def odenet_end(problem: Problem, method: str, tolerance: float) -> End:
     control = Adaptive(tolerance, tolerance, max_steps=10**6)
     solution = solve(problem.f, problem.y0, (0.0, END), Solver(method, control))
-    return solution.ys[-1], solution.work.forward.nfe
+    return solution.ys[-1], solution.stats.forward.nfe
 
 
 def torchdiffeq_end(problem: Problem, method: str, tolerance: float) -> End:

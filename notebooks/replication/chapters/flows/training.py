@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from odenet.models.flow import ContinuousFlow
 from odenet.models.planar import Foreseen, PlanarField, PlanarLayers
 from odenet.ode import Solver
-from odenet.solvers import METHODS, Adaptive, Control, Work
+from odenet.solvers import METHODS, Adaptive, Control, SolveStats
 from odenet.solvers.runge_kutta import RungeKutta
 from replication.training import Learner, Row, Schedule, save_atomically, train
 
@@ -73,7 +73,7 @@ def at_tolerance(flow: ContinuousFlow, tolerance: float) -> Solver:
 
 def fit(
     flow: Flow,
-    loss: Callable[[torch.Generator, int], tuple[Tensor, Work]],
+    loss: Callable[[torch.Generator, int], tuple[Tensor, SolveStats]],
     evaluate: Callable[[], Row],
     *,
     iterations: int,

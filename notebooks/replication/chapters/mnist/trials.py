@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from odenet.adjoint import Backprop, Checkpoint
 from odenet.models.blocks import ODEBlock
 from odenet.models.classifier import Classifier, classifier
-from odenet.solvers import Work
+from odenet.solvers import SolveStats
 from replication.chapters.mnist.augment import moved
 from replication.chapters.mnist.muon import KernelsByMuon
 from replication.chapters.mnist.step_cost import step_cost
@@ -115,13 +115,13 @@ def _learner(trial: Trial, schedule: Schedule, model: Classifier) -> Learner:
 
 
 def _loss(trial: Trial, learner: Learner, digits: Digits) -> Loss:
-    def loss(members: Tensor, step: int) -> tuple[Tensor, Work]:
+    def loss(members: Tensor, step: int) -> tuple[Tensor, SolveStats]:
         members = members.to(digits.labels.device)
         images = digits.images[members]
         if trial.move:
             images = moved(images, learner.generator)
-        logits, work = learner.model(images)
-        return F.cross_entropy(logits, digits.labels[members]), work
+        logits, stats = learner.model(images)
+        return F.cross_entropy(logits, digits.labels[members]), stats
 
     return loss
 

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from odenet.models.poisson import LATENT, PoissonPath, poisson_path
 from odenet.ode import Solver, solve
-from odenet.solvers import Adaptive, Work
+from odenet.solvers import Adaptive, SolveStats
 from replication.compiled_training import compiled_solves
 from replication.training import Learner, Row, Schedule, column, save_atomically, train
 
@@ -145,10 +145,10 @@ def _learner(trial: Trial, model: PoissonPath, schedule: Schedule) -> Learner:
     return Learner(model, optimizer, scheduler, torch.Generator().manual_seed(trial.seed))
 
 
-def _loss(trial: Trial, model: PoissonPath, events: Sequence[float]) -> tuple[Tensor, Work]:
+def _loss(trial: Trial, model: PoissonPath, events: Sequence[float]) -> tuple[Tensor, SolveStats]:
     """Nats lost for each twenty events, so that one learning rate does for any number of them."""
     nats, path = model.log_likelihood(events, DURATION, sequences=trial.sequences)
-    return -nats * 20 / len(events), path.work
+    return -nats * 20 / len(events), path.stats
 
 
 @torch.no_grad()
@@ -175,7 +175,7 @@ def _scores(trial: Trial, model: PoissonPath, events: Sequence[float]) -> dict[s
             "z": z.tolist(),
             "integral": model(ts.tolist()).integral.tolist(),
         },
-        "nfe": path.work.forward.nfe,
+        "nfe": path.stats.forward.nfe,
     }
 
 

@@ -20,7 +20,7 @@ from odenet.adjoint import GRADIENTS, Backprop, Gradient
 from odenet.compiled import CannotCompile, Compiled
 from odenet.models.fields import Autonomous
 from odenet.ode import Solver, solve
-from odenet.solvers import Adaptive, FixedSteps, Work
+from odenet.solvers import Adaptive, FixedSteps, SolveStats
 from replication import peers
 from replication.chapters.speed.jax_ways import INSTALLED as DIFFRAX
 from replication.chapters.speed.jax_ways import Diffrax
@@ -98,9 +98,9 @@ def _ours(rule: Gradient) -> peers.Way:
 
     def way(
         field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float
-    ) -> tuple[Tensor, Work | None]:
+    ) -> tuple[Tensor, SolveStats | None]:
         solution = solve(field, y0, ts, made(tolerance))
-        return solution.ys, solution.work
+        return solution.ys, solution.stats
 
     return way
 
@@ -129,7 +129,9 @@ def _torchode(field: nn.Module) -> peers.Way:
         control = torchode.IntegralController(atol=tolerance, rtol=tolerance, term=term)
         return torchode.AutoDiffAdjoint(torchode.Dopri5(term=term), control)
 
-    def way(_: nn.Module, y0: Tensor, ts: Tensor, tolerance: float) -> tuple[Tensor, Work | None]:
+    def way(
+        _: nn.Module, y0: Tensor, ts: Tensor, tolerance: float
+    ) -> tuple[Tensor, SolveStats | None]:
         problem = torchode.InitialValueProblem(y0=y0, t_eval=ts.repeat(len(y0), 1))
         return made(tolerance).solve(problem).ys.transpose(0, 1), None
 
@@ -138,7 +140,7 @@ def _torchode(field: nn.Module) -> peers.Way:
 
 def _torchdyn(
     field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float
-) -> tuple[Tensor, Work | None]:
+) -> tuple[Tensor, SolveStats | None]:
     from torchdyn.numerics import odeint
 
     return odeint(field, y0, ts, solver="dopri5", atol=tolerance, rtol=tolerance)[1], None
@@ -169,7 +171,7 @@ def _alone(task: Task) -> Way:
     def way(tolerance: float) -> Sequence[Any]:
         if tolerance not in counts:
             same = Solver("dopri5", Adaptive(tolerance, tolerance))
-            counts[tolerance] = solve(task.field, task.y0, task.ts, same).work.forward.nfe
+            counts[tolerance] = solve(task.field, task.y0, task.ts, same).stats.forward.nfe
         return _evaluated(task, counts[tolerance])
 
     return way

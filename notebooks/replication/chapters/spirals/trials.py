@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from odenet.models.latent import RNN, LatentODE
-from odenet.solvers import Work
+from odenet.solvers import SolveStats
 from replication.compiled_training import compiled_solves
 from replication.data import spirals
 from replication.data.spirals import STEP, WINDOW, Spirals
@@ -146,9 +146,9 @@ def _loss(
     """The objective at each step; the latent ODE's divergence grows to full weight half-way."""
     times, values, index = curves.times, curves.values, curves.index
 
-    def loss(members: Tensor, step: int) -> tuple[Tensor, Work]:
+    def loss(members: Tensor, step: int) -> tuple[Tensor, SolveStats]:
         if isinstance(model, RNN):
-            return model.loss(times[members], values[members]), Work()
+            return model.loss(times[members], values[members]), SolveStats()
         return model.loss(
             times[members],
             values[members],

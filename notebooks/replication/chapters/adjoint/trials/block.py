@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from odenet.adjoint import Adjoint
+from odenet.adjoint import Adjoint, InterpolatedAdjoint
 from odenet.models.classifier import Classifier, classifier
 from odenet.models.fields import ConvField
 from odenet.ode import solve
-from odenet.solvers import Adaptive, Work, rms
+from odenet.solvers import Adaptive, SolveStats, rms
 from replication.chapters.adjoint.trials.gradients import (
     ABSOLUTE,
     RULES,
@@ -41,7 +41,7 @@ WAYS: Mapping[str, Way] = MappingProxyType(
     {
         **RULES,
         "Adjoint, 10 x tolerance": ours(_looser),
-        "Adjoint, interpolated": ours(lambda tolerance: Adjoint(interpolated=True)),
+        "Adjoint, interpolated": ours(lambda tolerance: InterpolatedAdjoint()),
         "Adjoint, absolute": ABSOLUTE,
     }
 )
@@ -104,9 +104,11 @@ def _own(model: Classifier) -> Way:
     """The way of the model's block, whatever the tolerance."""
     solver: Any = model.block.solver
 
-    def way(field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float) -> tuple[Tensor, Work]:
+    def way(
+        field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float
+    ) -> tuple[Tensor, SolveStats]:
         solution = solve(field, y0, ts, solver)
-        return solution.ys, solution.work
+        return solution.ys, solution.stats
 
     return way
 

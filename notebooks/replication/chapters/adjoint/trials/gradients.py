@@ -42,7 +42,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Pulled:
-    """Gradients by name (y0, theta, t0, t1), their cost, and ``Work.drift`` where it is known."""
+    """Gradients by name (y0, theta, t0, t1), their cost, and the drift where it is known."""
 
     gradients: dict[str, Tensor]
     nfe_forward: int
@@ -65,7 +65,7 @@ def pull(problem: Problem, way: Way, tolerance: float, scale: float = 1.0) -> Pu
     parameters = list(problem.field.parameters())
     hook = problem.field.register_forward_hook(count)
     try:
-        ys, work = way(problem.field, y0, ts, tolerance)
+        ys, stats = way(problem.field, y0, ts, tolerance)
         forward = nfe
         loss = scale * problem.loss(ys)
         inputs = [y0, *parameters, *([ts] if ts.requires_grad else [])]
@@ -75,7 +75,7 @@ def pull(problem: Problem, way: Way, tolerance: float, scale: float = 1.0) -> Pu
     of_y0, of_parameters = found[0], found[1 : 1 + len(parameters)]
     parts = {"y0": of_y0, "theta": torch.cat([g.flatten() for g in of_parameters])}
     times = {"t0": found[-1][0], "t1": found[-1][-1]} if ts.requires_grad else {}
-    return Pulled(parts | times, forward, nfe - forward, work.drift if work else None)
+    return Pulled(parts | times, forward, nfe - forward, stats.drift if stats else None)
 
 
 def errors(found: Pulled, exact: Pulled) -> dict[str, float]:

@@ -62,4 +62,4 @@ def _row(
         # A sum keeps nothing of its own.
         torch.autograd.grad(solution.ys.sum(), [state, *field.parameters()])
     case = {"rule": rule, "outputs": outputs, "tolerance": tolerance}
-    return {**case, "nfe": solution.work.forward.nfe, "kept": kept, "peak": held.peak}
+    return {**case, "nfe": solution.stats.forward.nfe, "kept": kept, "peak": held.peak}

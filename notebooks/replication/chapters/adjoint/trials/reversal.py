@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from odenet.adjoint import Adjoint
+from odenet.adjoint import InterpolatedAdjoint
 from replication.chapters.adjoint.trials.gradients import (
     EXACT,
     RULES,
@@ -26,7 +26,7 @@ from replication.peers import Way, ours
 WAYS: Mapping[str, Way] = MappingProxyType(
     {
         "Adjoint": RULES["Adjoint"],
-        "Adjoint, interpolated": ours(lambda tolerance: Adjoint(interpolated=True)),
+        "Adjoint, interpolated": ours(lambda tolerance: InterpolatedAdjoint()),
         "Checkpoint": RULES["Checkpoint"],
     }
 )

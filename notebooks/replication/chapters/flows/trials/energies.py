@@ -12,7 +12,7 @@ from torch import Tensor
 
 from odenet.models.flow import ContinuousFlow, log_normal
 from odenet.models.planar import PlanarLayers
-from odenet.solvers import Work
+from odenet.solvers import SolveStats
 from replication.chapters.flows.training import (
     CHUNK,
     TIGHT,
@@ -66,13 +66,13 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     """
     flow, weights = _flow(trial), _Weights(trial)
 
-    def loss(generator: torch.Generator, step: int) -> tuple[Tensor, Work]:
+    def loss(generator: torch.Generator, step: int) -> tuple[Tensor, SolveStats]:
         z = torch.randn(weights.runs, trial.batch, 2, generator=generator)
-        x, log_q, work = _pushed(flow, z, effort=trial.penalty > 0)
+        x, log_q, stats = _pushed(flow, z, effort=trial.penalty > 0)
         if log_q.dim() == 3:
             log_q = log_q[..., 0] + trial.penalty * log_q[..., 1]
         values = log_q.mean(1) + weights.at(step) * weights.energies(x).mean(1)
-        return summed(values), work
+        return summed(values), stats
 
     probe = _noise(trial, weights.runs, PROBE, trial.seed + 1)
     history = fit(
@@ -170,12 +170,12 @@ class _Weights:
 
 def _pushed(
     flow: Flow, z: Tensor, tolerance: float | None = None, *, effort: bool = False
-) -> tuple[Tensor, Tensor, Work]:
+) -> tuple[Tensor, Tensor, SolveStats]:
     """The points that z is carried to, their log-density (and effort), and the cost."""
     if isinstance(flow, ContinuousFlow):
         return flow(z, at_tolerance(flow, tolerance) if tolerance else None, effort=effort)
     x, log_det = flow(z)
-    return x, log_normal(z) - log_det, Work()
+    return x, log_normal(z) - log_det, SolveStats()
 
 
 def _noise(trial: Trial, runs: int, points: int, seed: int) -> Tensor:
@@ -191,9 +191,9 @@ def _divergence(
     """The divergence of each run from its target, its standard error, and the largest cost."""
     parts, nfe = [], 0
     for chunk in z.split(CHUNK, 1):
-        x, log_q, work = _pushed(flow, chunk, tolerance)
+        x, log_q, stats = _pushed(flow, chunk, tolerance)
         parts.append((log_q + weights.energies(x)).double())
-        nfe = max(nfe, work.forward.nfe)
+        nfe = max(nfe, stats.forward.nfe)
     values = torch.cat(parts, 1)
     error = values.std(1) / math.sqrt(values.shape[1])
     return (values.mean(1) + weights.log_z).tolist(), error.tolist(), nfe

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from odenet.models.flow import ContinuousFlow
 from odenet.models.planar import PlanarLayers
-from odenet.solvers import Work
+from odenet.solvers import SolveStats
 from replication.chapters.flows.training import (
     CHUNK,
     TIGHT,
@@ -63,11 +63,11 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     """
     flow, runs = _flow(trial), len(members(trial))
 
-    def loss(generator: torch.Generator, step: int) -> tuple[Tensor, Work]:
-        log_p, work = _scored(flow, _batch(trial, generator), effort=trial.penalty > 0)
+    def loss(generator: torch.Generator, step: int) -> tuple[Tensor, SolveStats]:
+        log_p, stats = _scored(flow, _batch(trial, generator), effort=trial.penalty > 0)
         if log_p.dim() == 3:
             log_p = log_p[..., 0] - trial.penalty * log_p[..., 1]
-        return summed(-log_p.mean(1)), work
+        return summed(-log_p.mean(1)), stats
 
     held_out, final = held_out_points(trial), trial.tolerances[-1]
     history = fit(
@@ -186,11 +186,11 @@ def _batch(trial: Trial, generator: torch.Generator) -> Tensor:
 
 def _scored(
     flow: Flow, x: Tensor, tolerance: float | None = None, *, effort: bool = False
-) -> tuple[Tensor, Work]:
+) -> tuple[Tensor, SolveStats]:
     """The log-density of points x (and minus their path's effort), and the cost."""
     if isinstance(flow, ContinuousFlow):
         return flow.log_prob(x, at_tolerance(flow, tolerance) if tolerance else None, effort=effort)
-    return flow.log_prob(x), Work()
+    return flow.log_prob(x), SolveStats()
 
 
 @torch.no_grad()
@@ -198,7 +198,7 @@ def _likelihood(flow: Flow, x: Tensor, tolerance: float) -> tuple[list[float], i
     """The mean negative log-likelihood of each run in nats, and the largest cost."""
     scored = [_scored(flow, chunk, tolerance) for chunk in x.split(CHUNK, 1)]
     log_p = torch.cat([part for part, _ in scored], 1).double()
-    return (-log_p.mean(1)).tolist(), max(work.forward.nfe for _, work in scored)
+    return (-log_p.mean(1)).tolist(), max(stats.forward.nfe for _, stats in scored)
 
 
 def _probed(flow: Flow, x: Tensor, tolerance: float) -> Row:

@@ -16,7 +16,7 @@ from odenet.adjoint import Adjoint, Backprop, Checkpoint, Gradient
 from odenet.models.blocks import ODEBlock
 from odenet.models.classifier import Classifier
 from odenet.ode import Solver
-from odenet.solvers import Adaptive, Work
+from odenet.solvers import Adaptive, SolveStats
 from replication.data.mnist import Digits, load
 from replication.device import clock, device
 from replication.trained import trained
@@ -102,11 +102,11 @@ def _rows(model: Classifier, batch: Digits, number: int, trial: Trial) -> list[d
     rows = []
     for tolerance in trial.tolerances:
         for name, way in WAYS.items():
-            found, work = _pulled(model, state, batch.labels, way, tolerance)
+            found, stats = _pulled(model, state, batch.labels, way, tolerance)
             measured = {
-                "nfe_forward": work.forward.nfe,
-                "nfe_backward": work.backward.nfe,
-                "drift": work.drift,
+                "nfe_forward": stats.forward.nfe,
+                "nfe_backward": stats.backward.nfe,
+                "drift": stats.drift,
                 "gradient_error": float((found.double() - exact).norm() / exact.norm()),
             }
             rows.append({"way": name, "tolerance": tolerance, "batch": number, **measured})
@@ -120,14 +120,14 @@ def _exact(model: Classifier, state: Tensor, labels: Tensor, tolerance: float) -
 
 def _pulled(
     model: Classifier, state: Tensor, labels: Tensor, way: Way, tolerance: float
-) -> tuple[Tensor, Work]:
+) -> tuple[Tensor, SolveStats]:
     """The gradient of the mean loss with respect to the block's parameters, as one vector."""
     solver = Solver(way.method, Adaptive(tolerance, tolerance), way.rule(tolerance))
-    end, work = model.block(state, solver)
+    end, stats = model.block(state, solver)
     loss = F.cross_entropy(model.head(end), labels, reduction=way.join)
     gradients = torch.autograd.grad(loss, list(model.block.parameters()))
     flat = torch.cat([g.reshape(-1) for g in gradients])
-    return flat / (len(labels) if way.join == "sum" else 1), work
+    return flat / (len(labels) if way.join == "sum" else 1), stats
 
 
 def _seconds(

@@ -74,9 +74,9 @@ def _sweep(block: ODEBlock, states: list[Tensor], trial: Trial) -> list[dict[str
     for number, state in enumerate(states):
         reference, _ = exact(state.double(), dopri5(trial.reference))
         for tolerance in trial.tolerances:
-            end, work = block(state, dopri5(tolerance))
+            end, stats = block(state, dopri5(tolerance))
             measured = {
-                "nfe": work.forward.nfe,
+                "nfe": stats.forward.nfe,
                 "error": float((end.double() - reference).norm() / reference.norm()),
                 "there_and_back": missed(block.field, state, end, tolerance),
                 "seconds": _seconds(block, state, tolerance),

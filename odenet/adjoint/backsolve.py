@@ -1,0 +1,128 @@
+"""The backward solve of both adjoint rules, from output to output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from odenet.adjoint.function import vjp
+from odenet.solvers import (
+    Adaptive,
+    Control,
+    Field,
+    InitialValueProblem,
+    Method,
+    SolveStats,
+    Trajectory,
+    rms,
+    steps,
+)
+
+Pack = Callable[[Sequence[Tensor]], Tensor]
+Unpack = Callable[[Tensor], list[Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class BackwardSolve:
+    """The gradients of a solve by the adjoint equation, backwards in time.
+
+    The state is solved again along with the adjoint, or read from ``trajectory`` where it is given.
+    """
+
+    problem: InitialValueProblem
+    method: Method
+    control: Control
+    stats: SolveStats
+    seminorm: bool = True
+    scaled: bool = True
+    trajectory: Trajectory | None = None
+
+    def pullback(
+        self, cotangent: Tensor, inputs: Sequence[Tensor], saved: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """The gradients of ``y0`` and the parameters."""
+        self.stats.begin_backward()
+        ys, *tensors = saved
+        size = max(map(rms, cotangent))
+        if size == 0 or not math.isfinite(size):
+            return [torch.full_like(x, size) for x in inputs]
+        size = size if self.scaled else 1.0
+        trajectory = self.trajectory and self.trajectory.with_tensors(tensors)
+        gradients = self._solve(ys, cotangent / size, inputs[1:], trajectory)
+        return [g * size for g in gradients]
+
+    def _solve(
+        self,
+        ys: Tensor,
+        cotangent: Tensor,
+        params: Sequence[Tensor],
+        trajectory: Trajectory | None,
+    ) -> list[Tensor]:
+        """Piece by piece between outputs: the adjoint at ``ts[0]``, the parameter gradients."""
+        ts, counts = self.problem.ts, self.stats.backward
+        states = 0 if trajectory else 1  # that are solved again
+        pack, unpack = _packing([ys[0]] * (states + 1) + list(params))
+        field = _augmented(self.problem.f, params, pack, unpack, trajectory)
+        control = self._control(ys[0].numel() * (states + 1))
+        a, gradients = cotangent[-1], [torch.zeros_like(p) for p in params]
+        for i in range(len(ts) - 1, 0, -1):
+            # The forward state is known here: starting from it forgets the drift of the last piece.
+            state = pack([*ys[i : i + states], a, *gradients])
+            piece = control.restart(ts, counts.next_dt)
+            for step in steps(field, state, (ts[i], ts[i - 1]), self.method, piece, counts):
+                state = step.y1
+            parts = unpack(state)
+            if states:
+                self._record_drift(parts.pop(0), ys[i - 1])
+            a, gradients = parts[0] + cotangent[i - 1], parts[1:]
+        return [a, *gradients]
+
+    def _control(self, without_params: int) -> Control:
+        if not (self.seminorm and isinstance(self.control, Adaptive)):
+            return self.control
+        norm = self.control.norm
+        return replace(self.control, norm=lambda x: norm(x[:without_params]))
+
+    def _record_drift(self, arrived: Tensor, y: Tensor) -> None:
+        distance = rms(arrived - y) / max(rms(y), torch.finfo(y.dtype).tiny)
+        self.stats.drift = max(distance, self.stats.drift or 0.0)
+
+
+def _augmented(
+    f: Field, params: Sequence[Tensor], pack: Pack, unpack: Unpack, trajectory: Trajectory | None
+) -> Field:
+    """The right-hand side ``(f, -a df/dy, -a df/dtheta)``; without ``f`` where y is read."""
+
+    def field(t: float, state: Tensor) -> Tensor:
+        y, a = (trajectory(t), unpack(state)[0]) if trajectory else unpack(state)[:2]
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            dy = f(t, y)
+        slopes = vjp([(dy, -a)], [y, *params])
+        return pack(slopes if trajectory else [dy.detach(), *slopes])
+
+    return field
+
+
+def _packing(templates: Sequence[Tensor]) -> tuple[Pack, Unpack]:
+    """Tensors of the templates' shapes as one vector of the first one's precision, and back."""
+    sizes = [x.numel() * (2 if x.is_complex() else 1) for x in templates]
+
+    def pack(parts: Sequence[Tensor]) -> Tensor:
+        real = (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x for x in parts)
+        return torch.cat([x.reshape(-1).to(templates[0].dtype) for x in real])
+
+    def unpack(vector: Tensor) -> list[Tensor]:
+        return [_like(x, y) for x, y in zip(vector.split(sizes), templates, strict=True)]
+
+    return pack, unpack
+
+
+def _like(flat: Tensor, template: Tensor) -> Tensor:
+    if template.is_complex():
+        flat = torch.view_as_complex(flat.view(-1, 2))
+    return flat.view(template.shape).to(template.dtype)

@@ -1,0 +1,47 @@
+"""An initial value problem with its method and control: what every gradient rule is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from odenet.solvers.loop import sample, steps
+from odenet.solvers.solution import Counts, Solution, SolveStats
+from odenet.solvers.step import Field, Method, Step
+from odenet.solvers.step_size import Control
+
+
+@dataclass(frozen=True, eq=False)
+class InitialValueProblem:
+    """``dy/dt = f(t, y)``, ``y(ts[0]) = y0``, wanted at times ``ts``; and how it is solved.
+
+    Attributes:
+        f: the field, already checked.
+        params: what is differentiated beside ``y0``.
+    """
+
+    f: Field
+    y0: Tensor
+    ts: tuple[float, ...]
+    method: Method
+    control: Control
+    params: tuple[Tensor, ...] = ()
+
+    @property
+    def wants_gradient(self) -> bool:
+        """Whether a gradient of the solution may be asked for."""
+        inputs = (self.y0, *self.params)
+        return torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
+
+    def steps(self, counts: Counts) -> Iterator[Step]:
+        """The accepted steps, whose cost is added to ``counts``."""
+        return steps(self.f, self.y0, self.ts, self.method, self.control, counts)
+
+    def solve(self) -> Solution:
+        """The solution, differentiated by autograd where it records."""
+        stats = SolveStats()
+        ys = sample(self.steps(stats.forward), self.y0, self.ts)
+        return Solution(self.ts, ys, stats)
