@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -60,11 +61,31 @@ def odeint(
     options: Options | None = None,
     event_fn: Callable[[Tensor, Any], Tensor] | None = None,
 ) -> Any:
-    """The states at times ``t``, differentiated through the solver's operations.
+    """torchdiffeq's ``odeint``: the states at times ``t``, differentiated by backpropagation.
 
-    ``func(t, y)`` takes the time as a tensor. ``y0`` is a tensor or a tuple of tensors, real or
-    complex, and so is the result, with time in front. With ``event_fn``, ``t`` is the start alone
-    and the result is the event's time and the states at start and event.
+    Args:
+        func: the field ``func(t, y)``; takes the time as a tensor without dimensions.
+        y0: a tensor or a tuple of tensors, real or complex.
+        t: the times, a one-dimensional tensor, rising or falling strictly.
+        rtol, atol: tolerances: numbers, tensors like the state, or a tuple with one for each state.
+        method: torchdiffeq's name of one; "dopri5" by default.
+        options: of the method: ``first_step``, ``safety``, ``ifactor``, ``dfactor``, ``min_step``,
+            ``max_step``, ``max_num_steps``, ``norm``; ``step_size`` or ``grid_constructor`` for
+            methods with fixed steps.
+        event_fn: stop where ``event_fn(t, y)`` changes its sign; ``t`` is then the start alone.
+
+    Returns:
+        The states, like ``y0`` with the time in front; with ``event_fn`` the event's time, and the
+        states at start and event.
+
+    Raises:
+        TypeError, ValueError, SolveError: as ``solve``; ``ValueError`` for an unknown option.
+
+    Example:
+        >>> import torch
+        >>> from odenet import odeint
+        >>> odeint(lambda t, y: -y, torch.ones(3), torch.linspace(0, 1, 5)).shape
+        torch.Size([5, 3])
     """
     packing = _Packing(y0)
     method = method or "dopri5"
@@ -88,12 +109,42 @@ def odeint_adjoint(
     adjoint_options: Options | None = None,
     adjoint_params: Sequence[Tensor] | None = None,
 ) -> Any:
-    """``odeint``, differentiated by the adjoint method, with settings of its own where given.
+    """torchdiffeq's ``odeint_adjoint``: ``odeint``, differentiated by the adjoint method.
 
-    ``adjoint_options["norm"] = "seminorm"`` leaves the parameter integral out of the error norm.
+    The backward solve is controlled as torchdiffeq does it: absolute tolerances are in units of
+    the loss, and the error norm is the largest of those of the state, the adjoint and each
+    parameter's gradient. ``solve`` with ``Adjoint()`` takes the adjoint in units of its own size
+    instead, whose accuracy does not depend on how the loss is scaled: prefer it in new code.
+
+    Args:
+        func, y0, t, rtol, atol, method, options, event_fn: as for ``odeint``.
+        adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options: of the backward solve; by
+            default those of the forward solve. ``adjoint_options={"norm": "seminorm"}`` leaves the
+            parameters' gradients out of the error norm.
+        adjoint_params: the tensors to differentiate; by default the parameters of ``func``, which
+            is then a module.
+
+    Returns:
+        As ``odeint``.
+
+    Raises:
+        TypeError, ValueError, SolveError: as ``odeint``; ``TypeError`` for a plain function without
+            ``adjoint_params``.
+
+    Example:
+        >>> import torch
+        >>> from odenet import odeint_adjoint
+        >>> class Field(torch.nn.Linear):
+        ...     def forward(self, t, y):
+        ...         return torch.tanh(super().forward(y))
+        >>> field = Field(2, 2)
+        >>> odeint_adjoint(field, torch.ones(2), torch.tensor([0.0, 1.0]))[-1].sum().backward()
+        >>> field.weight.grad.shape
+        torch.Size([2, 2])
     """
     packing = _Packing(y0)
     method = method or "dopri5"
+    params = _params(func, adjoint_params)
     back = dict(adjoint_options or {})
     norm = back.pop("norm", None)
     if norm not in (None, "seminorm"):
@@ -106,11 +157,13 @@ def odeint_adjoint(
         packing,
         func,
         t,
-        adjoint=True,
     )
-    rule = Adjoint(rule_control, norm == "seminorm", method=METHODS[rule_method])
+    if isinstance(rule_control, Adaptive):
+        counted = () if norm == "seminorm" else params or ()
+        rule_control = replace(rule_control, norm=packing.adjoint_norm(rule_control.norm, counted))
+    rule = Adjoint(rule_control, seminorm=False, method=METHODS[rule_method], scaled=False)
     solver = Solver(*_scheme(method, rtol, atol, options, packing, func, t), rule)
-    return _solve(func, y0, t, solver, packing, _params(func, adjoint_params), event_fn)
+    return _solve(func, y0, t, solver, packing, params, event_fn)
 
 
 def odeint_event(
@@ -123,7 +176,33 @@ def odeint_event(
     odeint_interface: Callable[..., Any] = odeint,
     **settings: Any,
 ) -> Any:
-    """The time of the first change of sign of ``event_fn(t, y)``; the states at start and event."""
+    """torchdiffeq's ``odeint_event``: solve until ``event_fn(t, y)`` first changes its sign.
+
+    Args:
+        func, y0: as for ``odeint``.
+        t0: the start, a tensor with one entry.
+        event_fn: takes a time and a state; returns a tensor whose first entry to cross zero counts.
+        reverse_time: search backwards in time.
+        odeint_interface: ``odeint`` or ``odeint_adjoint``.
+        settings: what else that function takes, such as ``rtol`` and ``method``.
+
+    Returns:
+        The event's time, and the states at start and event, like ``y0`` with a dimension of two in
+        front.
+
+    Raises:
+        SolveError: where no event happens before the step limit, or as ``solve``.
+
+    Example:
+        >>> import torch
+        >>> from odenet import odeint_event
+        >>> time, states = odeint_event(
+        ...     lambda t, y: torch.ones_like(y), torch.zeros(1), torch.tensor(0.0),
+        ...     event_fn=lambda t, y: y - 3,
+        ... )
+        >>> round(time.item(), 3)
+        3.0
+    """
     direction = -1.0 if reverse_time else 1.0
     ts = torch.stack((t0.reshape(()), t0.reshape(()).detach() + direction))
     return odeint_interface(func, y0, ts, event_fn=event_fn, **settings)
@@ -169,7 +248,6 @@ def _scheme(
     packing: _Packing,
     func: Any,
     t: Any,
-    adjoint: bool = False,
 ) -> tuple[str, Control]:
     """Our method and control for torchdiffeq's arguments."""
     if not isinstance(t, Tensor):
@@ -185,7 +263,7 @@ def _scheme(
         allowed = ["norm", *OPTIONS]
         settings = {OPTIONS[k]: given.pop(k) for k in list(given) if k in OPTIONS}
         norm = given.pop("norm", None)
-        settings["norm"] = rms if norm is None or adjoint else packing.norm(norm)
+        settings["norm"] = rms if norm is None else packing.norm(norm)
         control = Adaptive(packing.tolerance(rtol), packing.tolerance(atol), **settings)
     else:
         raise ValueError(f"unknown method {method!r}; known: {', '.join((*FIXED, *ADAPTIVE))}")
@@ -205,7 +283,7 @@ class _Packing:
                 kind = y.dtype if isinstance(y, Tensor) else type(y).__name__
                 raise TypeError(f"states must be floating-point or complex tensors, got {kind}")
         self.plain = isinstance(y0, Tensor) and not y0.is_complex()
-        self.sizes = [y.numel() * (2 if y.is_complex() else 1) for y in self.states]
+        self.sizes = [_reals(y) for y in self.states]
 
     def pack(self, y: Any) -> Tensor:
         if self.plain:
@@ -233,6 +311,24 @@ class _Packing:
     def norm(self, norm: Callable[[Any], Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda x: norm(self.unpack(x))
 
+    def adjoint_norm(
+        self, norm: Callable[[Tensor], Any], params: Sequence[Tensor]
+    ) -> Callable[[Tensor], float]:
+        """torchdiffeq's norm of a backward solve: the largest of its parts'.
+
+        The parts are the state, the adjoint, and the gradient of each of ``params``.
+        """
+        shape = self.y0.shape if self.plain else (sum(self.sizes),)
+        n = sum(self.sizes)
+        sizes = [n, n, *(_reals(p) for p in params if p.requires_grad)]
+
+        def largest(x: Tensor) -> float:
+            y, a, *gradients = x[: sum(sizes)].split(sizes)
+            norms = [float(norm(y.view(shape))), float(norm(a.view(shape))), *map(rms, gradients)]
+            return math.nan if any(map(math.isnan, norms)) else max(norms)
+
+        return largest
+
     def tolerance(self, value: Any) -> Any:
         """A number, a tensor like the state, or one of these for each state of a tuple."""
         if self.plain or not isinstance(value, (tuple, list, Tensor)):
@@ -243,3 +339,8 @@ class _Packing:
             full = torch.as_tensor(v, device=y.device).expand(y.shape)
             spread.append((torch.stack((full, full), -1) if y.is_complex() else full).reshape(-1))
         return torch.cat(spread)
+
+
+def _reals(x: Tensor) -> int:
+    """How many real numbers a tensor holds."""
+    return x.numel() * (2 if x.is_complex() else 1)

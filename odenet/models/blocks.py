@@ -9,7 +9,28 @@ from odenet.solvers import Counts, SolveStats
 
 
 class ODEBlock(nn.Module):
-    """The state at time 1 of ``dy/dt = field(t, y)`` that starts as the block's input at time 0."""
+    """A layer whose output is the state at time 1 of ``dy/dt = field(t, y)``, ``y(0) = x``.
+
+    The ODE-Net of Chen et al. 2018, Section 3. Calling it returns a pair: the output, of the shape
+    of the input, and its ``SolveStats``.
+
+    Args:
+        field: a module ``field(t, y)`` that returns a slope of the shape of ``y``.
+        solver: method, step-size control and gradient rule of each call.
+
+    Raises:
+        SolveError: when called, as ``odenet.solve``.
+
+    Example:
+        >>> import torch
+        >>> from odenet import Adaptive, Solver
+        >>> from odenet.models import MLPField, ODEBlock
+        >>> block = ODEBlock(MLPField(2, 16, 2), Solver("dopri5", Adaptive(1e-3, 1e-3), "adjoint"))
+        >>> y, stats = block(torch.randn(8, 2))
+        >>> y.square().mean().backward()
+        >>> tuple(y.shape), stats.backward.nfe > 0
+        ((8, 2), True)
+    """
 
     def __init__(self, field: nn.Module, solver: Solver) -> None:
         super().__init__()
@@ -25,7 +46,19 @@ class ODEBlock(nn.Module):
 class ResidualBlocks(nn.Module):
     """Branches added one after the other, ``x <- x + branch(x)``: Euler steps of length 1.
 
-    Each costs one evaluation, so ``stats.forward.nfe`` is the depth.
+    Calling it returns the output and its ``SolveStats``, like an ``ODEBlock``; each branch counts
+    as one evaluation, so ``stats.forward.nfe`` is the depth.
+
+    Args:
+        branches: modules that keep the shape of their input.
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import ResidualBlocks
+        >>> blocks = ResidualBlocks(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+        >>> y, stats = blocks(torch.ones(5, 2))
+        >>> tuple(y.shape), stats.forward.nfe
+        ((5, 2), 2)
     """
 
     def __init__(self, *branches: nn.Module) -> None:
@@ -43,7 +76,20 @@ class ResidualBlocks(nn.Module):
 
 
 def residual_branch(channels: int) -> nn.Sequential:
-    """The branch of a pre-activation residual block (He et al. 2016b) that keeps the shape."""
+    """The branch of a pre-activation residual block (He et al. 2016b) that keeps the shape.
+
+    Args:
+        channels: of the images (n, channels, h, w) that it maps.
+
+    Returns:
+        GroupNorm, ReLU and a 3x3 convolution, twice.
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import residual_branch
+        >>> residual_branch(8)(torch.ones(1, 8, 7, 7)).shape
+        torch.Size([1, 8, 7, 7])
+    """
     return nn.Sequential(
         *_norm_relu(channels),
         _conv3x3(channels),
@@ -58,6 +104,15 @@ class Downsample(nn.Module):
     The states are large here, and on a CPU the order of their numbers in memory decides what they
     cost: convolutions of stride 2 are fast where the channels of a pixel lie together, group
     normalization where the pixels of a channel do. Each therefore gets its own order.
+
+    Args:
+        channels: of the images (n, channels, h, w).
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import Downsample
+        >>> Downsample(8)(torch.ones(1, 8, 7, 7)).shape
+        torch.Size([1, 8, 4, 4])
     """
 
     def __init__(self, channels: int) -> None:

@@ -23,7 +23,23 @@ FIRST_STEP = 0.25
 
 
 class Classifier(nn.Module):
-    """Images (n, 1, 28, 28) to logits (n, 10): a stem that shrinks, a block, a head."""
+    """Images (n, 1, 28, 28) to logits (n, 10): a stem that shrinks, a block, a head.
+
+    Calling it returns the logits and the ``SolveStats`` of the block.
+
+    Args:
+        stem: maps the images to what enters the block.
+        block: returns its output and what it cost, as ``ODEBlock`` does.
+        head: maps that output to logits.
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import Classifier, ResidualBlocks
+        >>> model = Classifier(torch.nn.Flatten(), ResidualBlocks(), torch.nn.Linear(784, 10))
+        >>> logits, stats = model(torch.zeros(2, 1, 28, 28))
+        >>> tuple(logits.shape)
+        (2, 10)
+    """
 
     def __init__(self, stem: nn.Module, block: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -36,10 +52,25 @@ class Classifier(nn.Module):
 
 
 def classifier(name: str, tolerance: float = 1e-3, seed: int = 0) -> Classifier:
-    """The classifier called ``name``, initialized from ``seed``; raises ValueError if unknown.
+    """One of the paper's MNIST classifiers (Table 1), or of the controls beside them.
 
-    RK-Net and ODE-Net are the same network and solver, with the gradient through the solver's own
-    operations and through the adjoint. ``tolerance`` is that of their solver.
+    Args:
+        name: "mlp", "resnet" (six blocks), "rknet" or "odenet"; the controls are "none" (no block),
+            "resblock" (one) and "tied" (six that share their weights). RK-Net and ODE-Net are the
+            same network and solver, with the gradient of backpropagation and with the adjoint's.
+        tolerance: rtol and atol of the solver, where there is one.
+        seed: of the initial weights; the global random state is left alone.
+
+    Returns:
+        A ``Classifier``.
+
+    Raises:
+        ValueError: for an unknown name.
+
+    Example:
+        >>> from odenet.models import classifier
+        >>> sum(p.numel() for p in classifier("odenet").parameters())
+        232970
     """
     if name not in MODELS:
         raise ValueError(f"unknown classifier {name!r}; known: {', '.join(MODELS)}")

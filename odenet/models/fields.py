@@ -13,7 +13,18 @@ from torch.nn import functional as F
 
 
 class TimeLinear(nn.Linear):
-    """An affine map of ``[t, y]``: y (..., in_features) to (..., out_features)."""
+    """An affine map of ``[t, y]``, the time glued to the state.
+
+    Args:
+        in_features: size of the last dimension of ``y``, the time not counted.
+        out_features: size of the last dimension of the result.
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import TimeLinear
+        >>> TimeLinear(2, 3)(0.5, torch.ones(5, 2)).shape
+        torch.Size([5, 3])
+    """
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features + 1, out_features)
@@ -23,9 +34,20 @@ class TimeLinear(nn.Linear):
 
 
 class TimeConv(nn.Conv2d):
-    """A 3x3 convolution of ``[t, y]``, t filling a channel: y (n, in_channels, h, w), same size.
+    """A 3x3 convolution of ``[t, y]``, the time filling a channel of its own.
 
-    The padding is zero in the time's channel too, so that its share depends on the place.
+    The height and width stay. The padding is zero in the time's channel too, so that its share
+    depends on the place.
+
+    Args:
+        in_channels: of ``y`` (n, in_channels, h, w), the time not counted.
+        out_channels: of the result (n, out_channels, h, w).
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import TimeConv
+        >>> TimeConv(2, 3)(0.5, torch.ones(1, 2, 7, 7)).shape
+        torch.Size([1, 3, 7, 7])
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -38,7 +60,17 @@ class TimeConv(nn.Conv2d):
 
 
 class Autonomous(nn.Module):
-    """The field ``f(t, y) = net(y)``."""
+    """The field ``f(t, y) = net(y)``, which does not look at the time.
+
+    Args:
+        net: a module that keeps the shape of ``y``.
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import Autonomous
+        >>> Autonomous(torch.nn.Linear(2, 2))(0.0, torch.ones(5, 2)).shape
+        torch.Size([5, 2])
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -49,9 +81,19 @@ class Autonomous(nn.Module):
 
 
 class MLPField(nn.Module):
-    """A field on (..., widths[0]): tanh between layers, each of which sees the time.
+    """A field on states (..., widths[0]): layers with tanh between them, which all see the time.
 
-    The last of ``widths`` must equal the first, or ValueError is raised.
+    Args:
+        widths: sizes from layer to layer; the first and the last are the state's size.
+
+    Raises:
+        ValueError: for fewer than two widths, or if the last is not the first.
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import MLPField
+        >>> MLPField(2, 16, 2)(0.0, torch.ones(5, 2)).shape
+        torch.Size([5, 2])
     """
 
     def __init__(self, *widths: int) -> None:
@@ -69,7 +111,17 @@ class MLPField(nn.Module):
 
 
 class ConvField(nn.Module):
-    """The field of the MNIST ODE-Net on (n, channels, h, w): GN-ReLU-conv-GN-ReLU-conv-GN."""
+    """The field of the MNIST ODE-Net: GroupNorm, ReLU, convolution, twice, and GroupNorm.
+
+    Args:
+        channels: of the states (n, channels, h, w).
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import ConvField
+        >>> ConvField(8)(0.0, torch.ones(1, 8, 7, 7)).shape
+        torch.Size([1, 8, 7, 7])
+    """
 
     def __init__(self, channels: int = 64) -> None:
         super().__init__()

@@ -38,9 +38,22 @@ class Recurrence(nn.Module):
 
 
 class LatentODE(nn.Module):
-    """A recognition network run backwards in time, an ODE from time 0, and a decoder.
+    """A latent ODE for curves in the plane (Chen et al. 2018, Section 5).
 
-    With ``timed`` the recognition network is told when the observations were made.
+    A recurrent recognition network reads the observations from the last to the first and gives a
+    posterior over the latent start z(0); an ODE carries z; a decoder turns it into points.
+
+    Args:
+        solver: of the latent ODE; RK4 with steps of 0.4 by default.
+        timed: tell the recognition network when the observations were made.
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import LatentODE
+        >>> times = torch.linspace(0, 5, 10).repeat(3, 1)  # 3 curves, 10 observations each
+        >>> curves, stats = LatentODE()(times, torch.randn(3, 10, 2), torch.linspace(0, 10, 50))
+        >>> tuple(curves.shape)
+        (3, 50, 2)
     """
 
     def __init__(self, solver: Solver | None = None, *, timed: bool = True) -> None:
@@ -104,9 +117,20 @@ class LatentODE(nn.Module):
 
 
 class RNN(nn.Module):
-    """A recurrence that predicts the next observation; with ``gap`` it is told when that will be.
+    """The recurrent baseline: it predicts each observation from those before.
 
     It predicts a Gaussian: mean and log standard deviation of each coordinate.
+
+    Args:
+        gap: tell it how long after the last observation the next one will be.
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import RNN
+        >>> times = torch.linspace(0, 5, 10).repeat(3, 1)
+        >>> mean, log_std = RNN(gap=True)(times, torch.randn(3, 10, 2))
+        >>> tuple(mean.shape)  # of the observations 1 to 9
+        (3, 9, 2)
     """
 
     def __init__(self, gap: bool) -> None:

@@ -44,7 +44,20 @@ class PlanarField(nn.Module):
     """The carrier of ``f(t, z) = sum_n s_n(t) u_n(t) tanh(w_n(t) z + b_n(t))``, its trace exact.
 
     On states (runs, n, 3), point and log-density, or (runs, n, 4) with the effort. A network of the
-    time, 1-32-32, gives the gates s in (0, 1), u, w and b.
+    time, 1-32-32, gives the gates s in (0, 1), u, w and b (Chen et al. 2018, Section 4).
+
+    Args:
+        units: number of terms of the sum.
+        seeds: of the initial weights; so many independent fields stand side by side.
+
+    Example:
+        >>> import torch
+        >>> from odenet import Solver
+        >>> from odenet.models import ContinuousFlow, PlanarField
+        >>> flow = ContinuousFlow(PlanarField(8, seeds=(0, 1)), Solver())
+        >>> log_p, _ = flow.log_prob(torch.randn(2, 100, 2))
+        >>> tuple(log_p.shape)
+        (2, 100)
     """
 
     def __init__(self, units: int, seeds: Sequence[int] = (0,)) -> None:
@@ -156,6 +169,17 @@ class PlanarLayers(nn.Module):
 
     ``w u`` is moved to ``softplus(w u) - 1`` along w (Rezende and Mohamed 2015, appendix A), plus a
     margin of a thousandth.
+
+    Args:
+        layers: how many follow each other.
+        seeds: of the initial weights; so many independent flows stand side by side.
+
+    Example:
+        >>> import torch
+        >>> from odenet.models import PlanarLayers
+        >>> points, log_det = PlanarLayers(4)(torch.randn(1, 100, 2))
+        >>> tuple(points.shape), tuple(log_det.shape)
+        ((1, 100, 2), (1, 100))
     """
 
     def __init__(self, layers: int, seeds: Sequence[int] = (0,)) -> None:

@@ -44,9 +44,21 @@ class WithIntegral(nn.Module):
 
 
 class PoissonPath(nn.Module):
-    """A Poisson process whose rate follows a latent path that starts at the parameter ``start``.
+    """A Poisson process whose rate follows a latent path (Chen et al. 2018, Section 5).
 
-    ``field`` is f(t, z), ``log_rate`` maps z (..., latent) to (..., 1), and ``start`` is (latent,).
+    Args:
+        field: a module ``field(t, z)``: how the latent state z moves.
+        log_rate: maps z (..., latent) to the logarithm (..., 1) of the rate, in events per unit of
+            time.
+        start: z at time 0, (latent,); becomes a parameter.
+        solver: DOPRI5 with rtol = atol = 1e-5, by backpropagation, by default.
+
+    Example:
+        >>> from odenet.models import poisson_path
+        >>> nats, path = poisson_path().log_likelihood([1.0, 2.5, 2.6], duration=4.0)
+        >>> nats.backward()
+        >>> tuple(path.integral.shape)  # of the rate, up to 0, the three events, and 4
+        (5,)
     """
 
     def __init__(
@@ -86,7 +98,21 @@ class PoissonPath(nn.Module):
 
 
 def poisson_path(latent: int = LATENT) -> PoissonPath:
-    """Networks with one hidden layer of 20 for f and the log-rate, in double precision."""
+    """A ``PoissonPath`` whose field and log-rate are networks with one hidden layer of 20.
+
+    In double precision, its weights and start drawn from torch's global generator.
+
+    Args:
+        latent: size of the latent state.
+
+    Returns:
+        The model.
+
+    Example:
+        >>> from odenet.models import poisson_path
+        >>> tuple(poisson_path(3)([0.0, 1.0, 2.0]).z.shape)
+        (3, 3)
+    """
     field = Autonomous(_mlp(latent, latent))
     return PoissonPath(field, _mlp(latent, 1), torch.randn(latent)).double()
 

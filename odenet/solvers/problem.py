@@ -42,6 +42,6 @@ class InitialValueProblem:
 
     def solve(self) -> Solution:
         """The solution, differentiated by autograd where it records."""
-        stats = SolveStats()
+        stats = SolveStats(Counts(), Counts())
         ys = sample(self.steps(stats.forward), self.y0, self.ts)
         return Solution(self.ts, ys, stats)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -80,9 +80,25 @@ def larger(a: Any, b: Any) -> Any:
 
 @dataclass(frozen=True)
 class FixedSteps:
-    """``count`` equal steps, or steps of length ``size`` (the last one is cut at the end).
+    """Steps that are chosen before the solve, whatever the error.
 
-    Or from point to point of a ``grid`` of times; or, with none of these, from output to output.
+    Give one of the three; with none of them, there is one step from each output time to the next.
+    No value is looked at between the steps, so that ``torch.compile`` takes a whole solve as one
+    graph, and ``torch.func.vmap`` works.
+
+    Args:
+        count: number of equal steps from the first to the last output time.
+        size: length of a step, in units of time; the last one is shorter where it must be.
+        grid: times at which steps end, beside the last output time; those outside are left out.
+
+    Raises:
+        ValueError: for more than one of them, and for values that are not positive.
+
+    Example:
+        >>> import torch, odenet
+        >>> solver = odenet.Solver("rk4", odenet.FixedSteps(10))
+        >>> odenet.solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], solver).stats.forward
+        Counts(nfe=40, accepted=10, rejected=0)
     """
 
     count: int | None = None
@@ -137,19 +153,42 @@ class FixedSteps:
         return self if self.count is None else FixedSteps(size=abs(ts[-1] - ts[0]) / self.count)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Adaptive:
     """Step-size control by the error of a step (Hairer, Norsett, Wanner: Solving ODEs I, II.4).
 
     A step is accepted where ``error = norm(estimate / (atol + rtol max(|y0|, |y1|))) <= 1``. The
     next one is ``safety error^(-(integral + proportional) / order) previous^(proportional /
-    order)`` times as long, within ``shrink`` and ``growth``. The elementary controller has
-    ``proportional = 0``; ``integral = 0.3, proportional = 0.4`` is a common PI controller
-    (Hairer, Wanner: Solving ODEs II, IV.2). ``initial`` is the first length tried; no attempt is
-    longer than ``max_step``, and the solve fails where one shorter than ``min_step`` is needed.
-    Tolerances may be tensors that broadcast with the state.
+    order)`` times as long, where ``previous`` is the error of the last accepted step.
 
-    Raises ``ValueError`` for tolerances, factors or limits outside their range.
+    Args:
+        rtol: relative tolerance, a number or a tensor that broadcasts with the state.
+        atol: absolute tolerance, in units of the state; a number or a tensor likewise.
+        norm: of the scaled error estimate, a tensor like the state; the root mean square of all
+            entries by default.
+        safety: factor on the next length.
+        shrink: the least that a length is multiplied with.
+        growth: the most that a length is multiplied with.
+        integral: exponent of the error; 1 is the elementary controller.
+        proportional: exponent of the previous error. ``integral=0.3, proportional=0.4`` is a common
+            PI controller (Hairer, Wanner: Solving ODEs II, IV.2), smoother on stiff fields.
+        initial: length of the first attempt; by default it is estimated with one evaluation more
+            (Hairer, Norsett, Wanner, II.4).
+        min_step: the solve fails where a shorter attempt is needed.
+        max_step: no attempt is longer.
+        max_steps: the solve fails after so many attempts.
+
+    Raises:
+        ValueError: for tolerances, factors or limits outside their range.
+
+    Example:
+        >>> import torch, odenet
+        >>> y0, field = torch.ones(1, dtype=torch.float64), lambda t, y: -y
+        >>> for tolerance in (1e-3, 1e-9):
+        ...     solver = odenet.Solver("dopri5", odenet.Adaptive(tolerance, tolerance))
+        ...     print(odenet.solve(field, y0, [0.0, 5.0], solver).stats.forward.accepted)
+        5
+        50
     """
 
     rtol: float | Tensor = 1e-6
@@ -180,6 +219,15 @@ class Adaptive:
             raise ValueError("integral + proportional must be positive, proportional not negative")
         if self.max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, got {self.max_steps!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Adaptive):
+            return NotImplemented
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return all(torch.equal(*p) if isinstance(p[0], Tensor) else p[0] == p[1] for p in pairs)
+
+    def __hash__(self) -> int:
+        return hash((self.safety, self.min_step, self.max_step, self.max_steps))  # no tensor
 
     def stop_times(self, ts: Sequence[float]) -> Sequence[float]:
         return ts[-1:]

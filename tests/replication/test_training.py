@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from odenet import Counts, SolveStats
+from odenet.solvers import Counts, SolveStats
 from replication import training
 from replication.training import Learner, Schedule, column, progress_stream, restore, train
 
