@@ -65,8 +65,9 @@ lint: $(READY) ## Style of the code and of the notebooks (ruff)
 types: $(READY) ## Types (mypy)
 	$(PY) -m mypy
 
-unit: $(READY) ## Unit tests (pytest)
+unit: $(READY) ## Unit tests, and the examples in the docstrings (pytest)
 	$(PY) -m pytest
+	$(PY) -m pytest --doctest-modules odenet
 
 nbval: $(READY) ## The notebooks at their default size, with their checked outputs
 	$(PY) -m pytest --nbval-lax --nbval-current-env notebooks

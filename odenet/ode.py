@@ -50,7 +50,8 @@ class Solver:
 
     Example:
         >>> import odenet
-        >>> odenet.Solver("tsit5", odenet.Adaptive(rtol=1e-6, atol=1e-8), "adjoint").method.name
+        >>> solver = odenet.Solver("tsit5", odenet.Adaptive(rtol=1e-6, atol=1e-8), "adjoint")
+        >>> solver.method.name
         'tsit5'
         >>> odenet.Solver("rk4", odenet.FixedSteps(20)).control.count
         20
@@ -100,9 +101,9 @@ def solve(
             ``f``. Needed where ``f`` is a plain function and the rule is not ``Backprop``.
 
     Returns:
-        A ``Solution``: ``solution.ys`` of shape ``(len(ts), *y0.shape)``, ``solution.y1`` the last
-        of them, ``solution.stats`` the cost. Gradients reach ``y0``, the parameters, and ``ts``
-        where it is a tensor that requires them.
+        A ``Solution`` with the states ``ys``, ``(len(ts), *y0.shape)``, the last of them ``y1``,
+        and the cost ``stats``. Gradients reach ``y0``, the parameters, and ``ts`` where it is a
+        tensor that requires them.
 
     Raises:
         TypeError, ValueError: for input that is not as above.

@@ -30,14 +30,14 @@ def probe(model: Classifier, images: Tensor, tolerances: Sequence[float]) -> dic
     return {
         "nfe": [stats.forward.nfe for _, stats in ends],
         "there_and_back": [
-            missed(model.block.field, state, end, tolerance)
+            there_and_back_error(model.block.field, state, end, tolerance)
             for (end, _), tolerance in zip(ends, tolerances, strict=True)
         ],
     }
 
 
 @torch.no_grad()
-def missed(field: nn.Module, start: Tensor, end: Tensor, tolerance: float) -> float:
+def there_and_back_error(field: nn.Module, start: Tensor, end: Tensor, tolerance: float) -> float:
     """How far from ``start`` at time 0 a solve back from ``end`` at time 1 ends, relative to it."""
     back = solve(field, end, (1.0, 0.0), dopri5(tolerance)).ys[-1]
     return float((back - start).norm() / start.norm())

@@ -15,7 +15,7 @@ from odenet.adjoint import Adjoint
 from odenet.compiled.graph import Graph, graph
 from odenet.compiled.loop import March, State
 from odenet.compiled.pieces import Law, Traced, field_of
-from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, complete, law_of, padded
+from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, law_of, padded
 from odenet.solvers import Adaptive, FixedSteps, RungeKutta, SolveStats, Tableau
 from odenet.solvers.loop import _stop_times
 
@@ -57,7 +57,6 @@ def solve_backward(
 
 def backward_graph(tableau: Tableau, law: Law | None, names: tuple[str, ...]) -> Graph:
     """The graph of a backward solve."""
-    complete(tableau)
 
     def run(
         f: Any,

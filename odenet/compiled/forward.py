@@ -12,7 +12,7 @@ from torch import Tensor
 from odenet.compiled.graph import Graph, graph
 from odenet.compiled.loop import March, Reading, Record, State
 from odenet.compiled.pieces import Law, field_of
-from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, complete, law_of, padded
+from odenet.compiled.problem import Given, Plan, Problem, Report, bucket, law_of, padded
 from odenet.solvers import Counts, FixedSteps, Tableau
 from odenet.solvers.loop import _stop_times
 
@@ -78,7 +78,6 @@ def forward_graph(tableau: Tableau, law: Law | None, names: tuple[str, ...]) -> 
 
     It is ``resumed`` where another one stopped; ``room`` is what a record holds, 0 for none.
     """
-    complete(tableau)
 
     def run(
         f: Any,

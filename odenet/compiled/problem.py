@@ -206,11 +206,5 @@ def law_of(control: Adaptive | FixedSteps, part: int | None = None) -> Law | Non
     return Law.of(control, part) if isinstance(control, Adaptive) else None
 
 
-def complete(tableau: Tableau) -> None:
-    """What a tableau computes on first use, which cannot be traced."""
-    for name in ("stages", "fsal", "nodes", "rows", "weights", "error_weights"):
-        getattr(tableau, name)
-
-
 def _doubles(values: Any, device: torch.device) -> Tensor:
     return torch.tensor(values, dtype=torch.float64, device=device)

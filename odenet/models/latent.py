@@ -108,10 +108,10 @@ class LatentODE(nn.Module):
         from the standard normal prior counts ``kl_weight`` times.
         """
         mean, log_variance = self.encode(times, values)
-        draw = torch.randn(mean.shape, generator=generator)
+        draw = torch.randn(mean.shape, generator=generator).to(mean)
         path, stats = self.latent(mean + draw * (log_variance / 2).exp(), ts)
-        observed = path[torch.arange(len(index))[:, None], index]
-        nll = gaussian_nll(values, self.decoder(observed), torch.tensor(log(noise)))
+        observed = path[torch.arange(len(index), device=index.device)[:, None], index]
+        nll = gaussian_nll(values, self.decoder(observed), values.new_tensor(log(noise)))
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         return (nll.sum((1, 2)) + kl_weight * kl).mean(), stats
 
@@ -179,7 +179,7 @@ def gaussian_nll(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
 def _between(points: Tensor, places: Tensor) -> Tensor:
     """Linear interpolation of points (batch, steps, dims) at fractional places (batch, n)."""
     left = places.floor().long().clamp(0, points.shape[1] - 2)
-    rows = torch.arange(len(points))[:, None]
+    rows = torch.arange(len(points), device=points.device)[:, None]
     share = (places - left)[..., None]
     return (1 - share) * points[rows, left] + share * points[rows, left + 1]
 

@@ -14,11 +14,4 @@ _ALL: tuple[Method, ...] = (
     SciPyAdams("lsoda"),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
-"""The methods by name.
-
-With an error estimate, for ``Adaptive`` or ``FixedSteps``: ``heun`` (also called ``heun12``),
-``bosh3``, ``dopri5``, ``tsit5``, ``dopri8``. For ``FixedSteps``: ``euler``, ``midpoint``, ``rk4``,
-``rk4_38``, ``explicit_adams``, ``implicit_adams``. SciPy's, which choose their own steps in float64
-on the CPU: ``scipy_vode``, ``scipy_lsoda``. Sources are in ``odenet/solvers/tables.py``.
-"""
 METHODS["heun12"] = METHODS["heun"]  # as its adaptive use, order 2(1), is often called

@@ -87,7 +87,7 @@ class Method(Protocol):
 
     @property
     def own_steps(self) -> bool:
-        """Whether it makes its steps inside: no control, gradient or event can look at them."""
+        """Whether it makes its steps inside, where no control, gradient or event sees them."""
         ...
 
     def path(

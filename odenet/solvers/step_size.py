@@ -61,6 +61,12 @@ def rms(x: Tensor) -> float:
     return float(torch.linalg.vector_norm(x)) / math.sqrt(max(x.numel(), 1))
 
 
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return torch.equal(a, b)
+    return not (isinstance(a, Tensor) or isinstance(b, Tensor)) and bool(a == b)
+
+
 def where(condition: Any, a: Any, b: Any) -> Any:
     """``a`` where the condition holds, else ``b``.
 
@@ -223,8 +229,7 @@ class Adaptive:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Adaptive):
             return NotImplemented
-        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
-        return all(torch.equal(*p) if isinstance(p[0], Tensor) else p[0] == p[1] for p in pairs)
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     def __hash__(self) -> int:
         return hash((self.safety, self.min_step, self.max_step, self.max_steps))  # no tensor

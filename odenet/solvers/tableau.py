@@ -72,6 +72,9 @@ class Tableau:
                 raise ValueError(f"{self.name}: the {len(self.c)} weights must sum to 1")
         if tuple(sum(row) for row in self.dense) != self.b:
             raise ValueError(f"{self.name}: dense output at the end of a step must be the step")
+        for name, value in vars(type(self)).items():
+            if isinstance(value, cached_property):  # now: torch.compile cannot trace a first use
+                getattr(self, name)
 
     def __hash__(self) -> int:
         return hash((self.name, self.order))  # quick; equality compares all

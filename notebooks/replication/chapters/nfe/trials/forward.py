@@ -15,7 +15,7 @@ from odenet.models.classifier import Classifier
 from replication.classify import BATCH, share_pct
 from replication.data.mnist import Digits, load
 from replication.device import clock, device
-from replication.probe import dopri5, missed
+from replication.probe import dopri5, there_and_back_error
 from replication.trained import trained
 
 REPEATS = 3  # of a timed solve, after one that warms up
@@ -78,7 +78,7 @@ def _sweep(block: ODEBlock, states: list[Tensor], trial: Trial) -> list[dict[str
             measured = {
                 "nfe": stats.forward.nfe,
                 "error": float((end.double() - reference).norm() / reference.norm()),
-                "there_and_back": missed(block.field, state, end, tolerance),
+                "there_and_back": there_and_back_error(block.field, state, end, tolerance),
                 "seconds": _seconds(block, state, tolerance),
             }
             rows.append({"tolerance": tolerance, "batch": number, **measured})
