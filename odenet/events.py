@@ -30,12 +30,14 @@ def solve_event(
 ) -> tuple[Tensor, Solution]:
     """Solve until ``event(t, y)`` first changes its sign.
 
-    The event is located on the dense output of the step in which it happens. Gradients reach the
-    event's time and the state there by the implicit function theorem (Chen, Amos, Nickel 2021).
+    The event is located on the dense output of the step in which it happens. The gradients of its
+    time and of the state there reach ``y0``, the parameters, and what ``event`` depends on, by the
+    implicit function theorem (Chen, Amos, Nickel 2021).
 
     Args:
         f, y0, solver, params: as for ``solve``.
-        t0: the start, a number.
+        t0: the start, a number. For a chain of events start each solve at 0 and add the times up:
+            their gradients then go through all of them.
         event: takes a time, a tensor without dimensions, and a state; returns one number or
             several, of which the first to cross zero counts. One that is zero at the start counts
             from its next change of sign.

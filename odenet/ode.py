@@ -88,15 +88,16 @@ def solve(
     """Solve ``dy/dt = f(t, y)`` from ``y(ts[0]) = y0``; the states at times ``ts``.
 
     Args:
-        f: the field. Takes the time, a float, and a state of ``y0``'s shape and dtype; returns the
-            slope, of the same shape and dtype. A module or any function.
+        f: the field, a module or any function. Takes the time, a Python float, and a state of
+            ``y0``'s shape and dtype; returns the slope, of the same shape and dtype.
         y0: the state at ``ts[0]``, a floating-point tensor of any shape. A batch is solved as one
             system, with one step size for all.
         ts: at least two output times, rising or falling strictly: numbers, or a one-dimensional
-            tensor. Steps do not land on them (unless a method cannot interpolate): they are read
-            from the dense output.
-        solver: method, step-size control and gradient rule; by default DOPRI5 with rtol = atol =
-            1e-6, differentiated by backpropagation.
+            tensor. They are read from the dense output, and cost nothing; only "dopri8" and SciPy's
+            methods land on each.
+        solver: method, step-size control and gradient rule, such as ``Solver("tsit5",
+            Adaptive(rtol=1e-4, atol=1e-4), "adjoint")``; by default DOPRI5 with rtol = atol = 1e-6,
+            differentiated by backpropagation.
         params: the tensors to differentiate beside ``y0``; by default the parameters of the module
             ``f``. Needed where ``f`` is a plain function and the rule is not ``Backprop``.
 

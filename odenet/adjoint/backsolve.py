@@ -23,7 +23,7 @@ from odenet.solvers import (
 )
 
 Pack = Callable[[Sequence[Tensor]], Tensor]
-Unpack = Callable[[Tensor], list[Tensor]]
+Unpack = Callable[..., list[Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def _augmented(
     """The right-hand side ``(f, -a df/dy, -a df/dtheta)``; without ``f`` where y is read."""
 
     def field(t: float, state: Tensor) -> Tensor:
-        y, a = (trajectory(t), unpack(state)[0]) if trajectory else unpack(state)[:2]
+        y, a = (trajectory(t), *unpack(state, 1)) if trajectory else unpack(state, 2)
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             dy = f(t, y)
@@ -111,13 +111,19 @@ def _augmented(
 def _packing(templates: Sequence[Tensor]) -> tuple[Pack, Unpack]:
     """Tensors of the templates' shapes as one vector of the first one's precision, and back."""
     sizes = [x.numel() * (2 if x.is_complex() else 1) for x in templates]
+    dtype = templates[0].dtype
+    alike = all(x.dtype == dtype and not x.is_complex() for x in templates)
 
     def pack(parts: Sequence[Tensor]) -> Tensor:
+        if alike:  # without the calls that would change nothing: this runs once an evaluation
+            return torch.cat([x.reshape(-1) for x in parts])
         real = (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x for x in parts)
-        return torch.cat([x.reshape(-1).to(templates[0].dtype) for x in real])
+        return torch.cat([x.reshape(-1).to(dtype) for x in real])
 
-    def unpack(vector: Tensor) -> list[Tensor]:
-        return [_like(x, y) for x, y in zip(vector.split(sizes), templates, strict=True)]
+    def unpack(vector: Tensor, count: int | None = None) -> list[Tensor]:
+        """All of them, or the first ``count``."""
+        parts = vector[: sum(sizes[:count])].split(sizes[:count])
+        return [_like(x, y) for x, y in zip(parts, templates, strict=False)]
 
     return pack, unpack
 
@@ -125,4 +131,5 @@ def _packing(templates: Sequence[Tensor]) -> tuple[Pack, Unpack]:
 def _like(flat: Tensor, template: Tensor) -> Tensor:
     if template.is_complex():
         flat = torch.view_as_complex(flat.view(-1, 2))
-    return flat.view(template.shape).to(template.dtype)
+    shaped = flat.view(template.shape)
+    return shaped if shaped.dtype == template.dtype else shaped.to(template.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from odenet.solvers import (
     SlopeHistory,
     Solution,
     SolveStats,
+    StepMethod,
     covered,
 )
 
@@ -112,7 +114,7 @@ class _Replay:
     @torch.enable_grad()
     def _replay(self, span: _Span, counts: Counts, y: Tensor, *slopes: Tensor) -> list[Tensor]:
         """The step again: its end, the slopes that the next one goes on from, its outputs."""
-        method = self.problem.method
+        method = cast(StepMethod, self.problem.method)  # `solve` lets no other come here
 
         def counted(t: float, y: Tensor) -> Tensor:
             counts.nfe += 1

@@ -7,7 +7,7 @@ from odenet.solvers.problem import InitialValueProblem
 from odenet.solvers.runge_kutta import RungeKutta, rk_step
 from odenet.solvers.scipy_adams import SciPyAdams
 from odenet.solvers.solution import Counts, Solution, SolveError, SolveStats
-from odenet.solvers.step import Field, Method, SlopeHistory, Step
+from odenet.solvers.step import Field, Method, SlopeHistory, Step, StepMethod
 from odenet.solvers.step_size import Adaptive, Control, Decision, FixedSteps, rms
 from odenet.solvers.tableau import Tableau
 from odenet.solvers.tables import TABLEAUS
@@ -31,6 +31,7 @@ __all__ = [
     "SolveError",
     "SolveStats",
     "Step",
+    "StepMethod",
     "Tableau",
     "Trajectory",
     "attempts",

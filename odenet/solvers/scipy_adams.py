@@ -27,16 +27,12 @@ class SciPyAdams:
     """
 
     integrator: str = "vode"
-    num_slopes = 1
     adaptive = True
     own_steps = True
 
     @property
     def name(self) -> str:
         return f"scipy_{self.integrator}"
-
-    def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
-        raise TypeError(f"{self.name} makes its steps itself, as a path")
 
     def path(
         self, f: Field, y0: Tensor, ts: Sequence[float], control: Control, counts: Counts

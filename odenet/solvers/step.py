@@ -96,15 +96,6 @@ class Method(Protocol):
         """The accepted steps from ``ts[0]`` to ``ts[-1]``, adding their number to ``counts``."""
         ...
 
-    @property
-    def num_slopes(self) -> int:
-        """The number of slopes, that at the start of the step included, which a step needs."""
-        ...
-
-    def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
-        """The step from ``(t, y)`` to time ``t1``; ``history`` begins with ``f(t, y)``."""
-        ...
-
 
 class StepMethod(Method, Protocol):
     """A method that makes one step at a time, which a control judges."""
@@ -115,6 +106,15 @@ class StepMethod(Method, Protocol):
     @property
     def interpolates(self) -> bool:
         """Whether its dense output is as good as its error control assumes."""
+        ...
+
+    @property
+    def num_slopes(self) -> int:
+        """The number of slopes, that at the start of the step included, which a step needs."""
+        ...
+
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
+        """The step from ``(t, y)`` to time ``t1``; ``history`` begins with ``f(t, y)``."""
         ...
 
 

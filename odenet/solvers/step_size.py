@@ -89,8 +89,9 @@ class FixedSteps:
     """Steps that are chosen before the solve, whatever the error.
 
     Give one of the three; with none of them, there is one step from each output time to the next.
-    No value is looked at between the steps, so that ``torch.compile`` takes a whole solve as one
-    graph, and ``torch.func.vmap`` works.
+    No value is looked at between the steps. So ``torch.compile`` takes a whole solve as one graph,
+    and ``torch.func.vmap`` maps over it, where ``ts`` are numbers, the method is Runge-Kutta, and
+    the gradient is that of ``Backprop`` or not wanted.
 
     Args:
         count: number of equal steps from the first to the last output time.
@@ -168,7 +169,8 @@ class Adaptive:
     order)`` times as long, where ``previous`` is the error of the last accepted step.
 
     Args:
-        rtol: relative tolerance, a number or a tensor that broadcasts with the state.
+        rtol: relative tolerance, a number or a tensor that broadcasts with the state. Below 1e-5,
+            take a state in double precision: single precision rounds at 1e-7, step after step.
         atol: absolute tolerance, in units of the state; a number or a tensor likewise.
         norm: of the scaled error estimate, a tensor like the state; the root mean square of all
             entries by default.
