@@ -72,9 +72,10 @@ def _stage(book: Path, chapters: list[Path], source: Path, absent: set[str]) -> 
     others = shutil.ignore_patterns("_build", "chapters", "records", "__pycache__")
     shutil.copytree(book, source, ignore=others)
     (source / "chapters").mkdir()
-    for path in chapters:
+    pages = {path: path for path in source.glob("*.md")}
+    for path in [*pages, *chapters]:
         text = _unlinked(path.read_text(encoding="utf-8"), absent - {VERDICTS})
-        write(source / "chapters" / path.name, text)
+        write(pages.get(path, source / "chapters" / path.name), text)
     if not (judged := source / f"chapters/{VERDICTS}.ipynb").exists():
         nbformat.write(_unjudged([path.stem for path in chapters]), judged)
     toc = yaml.safe_load((source / "_toc.yml").read_text())
@@ -89,7 +90,8 @@ def _unlinked(text: str, absent: set[str]) -> str:
     """Of a link to a chapter that is `absent`, its words are left, or else the chapter's name."""
 
     def words(link: re.Match[str]) -> str:
-        return (link["words"] or f"`{link['stem']}`") if link["stem"] in absent else link[0]
+        stem = link["stem"].removeprefix("chapters/")
+        return (link["words"] or f"`{stem}`") if stem in absent else link[0]
 
     return LINK.sub(words, text)
 
