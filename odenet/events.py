@@ -96,8 +96,7 @@ def _locate(
             times = {_root(step, values, i): i for i in crossed.nonzero().view(-1).tolist()}
             first = min(times, key=lambda t: abs(t - ts[0]))
             return first, times[first]
-        # A number that starts at zero, like a ball on the ground, has crossed nothing yet.
-        before = torch.where(before == 0, after, before)
+        before = after  # a number that starts at zero, like a ball on the ground, crosses nothing
     raise SolveError("no event", ts[1], 0.0, counts)
 
 

@@ -31,7 +31,7 @@ class Counts:
             self.nfe + other.nfe,
             self.accepted + other.accepted,
             self.rejected + other.rejected,
-            other.next_dt,
+            other.next_dt or self.next_dt,
         )
 
 
