@@ -306,7 +306,7 @@ class _Packing:
 
     def field(self, func: Callable[[Tensor, Any], Any], t: Tensor) -> Field:
         times = t.detach()
-        return lambda s, y: self.pack(func(times.new_tensor(s), self.unpack(y)))
+        return lambda s, y: self.pack(func(times.new_full((), s), self.unpack(y)))
 
     def norm(self, norm: Callable[[Any], Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda x: norm(self.unpack(x))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -111,6 +112,8 @@ def _augmented(
 def _packing(templates: Sequence[Tensor]) -> tuple[Pack, Unpack]:
     """Tensors of the templates' shapes as one vector of the first one's precision, and back."""
     sizes = [x.numel() * (2 if x.is_complex() else 1) for x in templates]
+    ends = list(accumulate(sizes, initial=0))
+    places = list(zip(ends, ends[1:], templates, strict=False))
     dtype = templates[0].dtype
     alike = all(x.dtype == dtype and not x.is_complex() for x in templates)
 
@@ -122,8 +125,7 @@ def _packing(templates: Sequence[Tensor]) -> tuple[Pack, Unpack]:
 
     def unpack(vector: Tensor, count: int | None = None) -> list[Tensor]:
         """All of them, or the first ``count``."""
-        parts = vector[: sum(sizes[:count])].split(sizes[:count])
-        return [_like(x, y) for x, y in zip(parts, templates, strict=False)]
+        return [_like(vector[i:j], y) for i, j, y in places[:count]]
 
     return pack, unpack
 
