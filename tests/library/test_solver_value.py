@@ -74,6 +74,12 @@ def test_a_rule_keeps_nothing_where_no_gradient_is_wanted(gradient):
     assert not kept
 
 
+def test_a_solution_is_told_in_a_line():
+    solution = solve(Spiral(), Y0, TS)
+    assert str(solution).startswith("<Solution: ") and len(str(solution)) < 120
+    assert torch.equal(solution.y1, solution.ys[-1])
+
+
 def test_an_event_counts_every_evaluation():
     calls = []
 
