@@ -83,3 +83,10 @@ def test_no_import_of_this_clone_is_delayed(name):
     inner = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     delayed = "\n".join(ast.unparse(node) for node in inner if node not in tree.body)
     assert not set(imports(delayed)) & FILES.keys()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests/library").glob("*.py")), ids=lambda p: p.stem
+)
+def test_the_library_is_tested_without_the_replication(path):
+    assert not [name for name in imports(path.read_text()) if name.startswith("replication")]

@@ -1,16 +1,26 @@
 """The latent ODE and the recurrent baselines: directions, likelihoods and roll-outs."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
 from odenet.models.latent import RNN, LatentODE, gaussian_nll
-from replication.data import spirals
 
-CURVES = spirals.sample(6, observed=10)
-WINDOW = CURVES.ts[: spirals.WINDOW]
+
+def curves(n: int, observed: int) -> SimpleNamespace:
+    """Points seen at so many of the first 100 of 200 times, another choice for each curve."""
+    generator = torch.Generator().manual_seed(0)
+    ts = torch.arange(200) / 10
+    index = torch.rand(n, 100, generator=generator).argsort(1)[:, :observed].sort(1).values
+    values = torch.randn(n, observed, 2, generator=generator)
+    return SimpleNamespace(ts=ts, index=index, times=ts[index], values=values)
+
+
+CURVES = curves(6, observed=10)
+WINDOW = CURVES.ts[:100]
 
 
 @pytest.fixture(autouse=True)
