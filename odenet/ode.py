@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from odenet.adjoint import GRADIENTS, Adjoint, Gradient, InterpolatedAdjoint
+from odenet.compile import compiled_problem, compiled_rule
 from odenet.solvers import (
     METHODS,
     Adaptive,
@@ -60,20 +61,28 @@ class Solver:
     method: Method
     control: Control
     gradient: Gradient
+    compile: bool
 
     def __init__(
         self,
         method: Method | str = "dopri5",
         control: Control | None = None,
-        gradient: Gradient | str = "backprop",
+        gradient: Gradient | str | None = None,
+        compile: bool = False,
     ) -> None:
+        gradient = gradient or ("checkpoint" if compile else "backprop")
         chosen = _named("method", method, METHODS) if isinstance(method, str) else method
         rule = _named("gradient", gradient, GRADIENTS) if isinstance(gradient, str) else gradient
         control = Adaptive() if control is None else control
         _check_control(chosen, control)
         if isinstance(rule, Adjoint | InterpolatedAdjoint):
             _check_control(rule.method or chosen, rule.control or control)
-        for name, value in (("method", chosen), ("control", control), ("gradient", rule)):
+        for name, value in (
+            ("method", chosen),
+            ("control", control),
+            ("gradient", rule),
+            ("compile", compile),
+        ):
             object.__setattr__(self, name, value)
 
 
@@ -140,7 +149,10 @@ def solve(
         raise ValueError(
             f"{solver.method.name} keeps its steps to itself: differentiate it with Adjoint"
         )
-    solution = solver.gradient(problem)
+    rule = solver.gradient
+    if solver.compile:
+        problem, rule = compiled_problem(problem), compiled_rule(rule)
+    solution = rule(problem)
     if _wants_gradient(ts):
         # The slopes at the start and at each output.
         solution.stats.forward += Counts(nfe=1 + len(times))

@@ -54,7 +54,16 @@ class Adjoint:
         if not problem.wants_gradient:
             return problem.solve()
         stats = SolveStats()
-        backward = BackwardSolve(
+        backward = self._backward(problem, stats)
+
+        def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
+            ys = sample(problem.steps(stats.forward), y0, problem.ts)
+            return ys, [ys], backward.pullback
+
+        return Solution(problem.ts, with_pullback(primal, problem.y0, *problem.params), stats)
+
+    def _backward(self, problem: InitialValueProblem, stats: SolveStats) -> BackwardSolve:
+        return BackwardSolve(
             problem,
             self.method or problem.method,
             self.control or problem.control,
@@ -62,9 +71,3 @@ class Adjoint:
             seminorm=self.seminorm,
             scaled=self.scaled,
         )
-
-        def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
-            ys = sample(problem.steps(stats.forward), y0, problem.ts)
-            return ys, [ys], backward.pullback
-
-        return Solution(problem.ts, with_pullback(primal, problem.y0, *problem.params), stats)

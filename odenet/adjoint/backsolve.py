@@ -20,7 +20,6 @@ from odenet.solvers import (
     SolveStats,
     Trajectory,
     rms,
-    steps,
 )
 
 Pack = Callable[[Sequence[Tensor]], Tensor]
@@ -74,13 +73,25 @@ class BackwardSolve:
             # The forward state is known here: starting from it forgets the drift of the last piece.
             state = pack([*ys[i : i + states], a, *gradients])
             piece = control.restart(ts, counts.next_dt)
-            for step in steps(field, state, (ts[i], ts[i - 1]), self.method, piece, counts):
+            problem = self._augmented(field, state, (ts[i], ts[i - 1]), piece, params)
+            for step in problem.steps(counts):
                 state = step.y1
             parts = unpack(state)
             if states:
                 self._record_drift(parts.pop(0), ys[i - 1])
             a, gradients = parts[0] + cotangent[i - 1], parts[1:]
         return [a, *gradients]
+
+    def _augmented(
+        self,
+        field: Field,
+        state: Tensor,
+        ts: tuple[float, float],
+        control: Control,
+        params: Sequence[Tensor],
+    ) -> InitialValueProblem:
+        """The problem that is solved backwards from one output to the one before."""
+        return InitialValueProblem(field, state, ts, self.method, control)
 
     def _control(self, without_params: int) -> Control:
         if not (self.seminorm and isinstance(self.control, Adaptive)):

@@ -51,24 +51,27 @@ class Checkpoint:
         ts, stats = problem.ts, SolveStats()
 
         def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
-            spans: list[_Span] = []
+            spans: list[Span] = []
             saved: list[Tensor] = []
             pieces = [y0[None]]
             done, history = 1, SlopeHistory()
             for step in problem.steps(stats.forward):
                 inside = covered(step, ts, done)
                 pieces += [step(inside)] if inside else []
-                spans.append(_Span(step.t0, step.t1, history.times, inside, done))
+                spans.append(Span(step.t0, step.t1, history.times, inside, done))
                 saved += (step.y0, *history.slopes)
                 done, history = done + len(inside), step.history
-            return torch.cat(pieces), saved, _Replay(problem, spans, stats).pullback
+            return torch.cat(pieces), saved, self._replay(problem, spans, stats).pullback
 
         ys = with_pullback(primal, problem.y0, *problem.params)
         return Solution(ts, ys, stats)
 
+    def _replay(self, problem: InitialValueProblem, spans: list[Span], stats: SolveStats) -> Replay:
+        return Replay(problem, spans, stats)
+
 
 @dataclass(frozen=True)
-class _Span:
+class Span:
     """An accepted step: its ends, the times of its history, and the outputs read from it."""
 
     t0: float
@@ -83,9 +86,11 @@ class _Span:
 
 
 @dataclass(frozen=True, eq=False)
-class _Replay:
+class Replay:
+    """The pullback of recorded steps, which repeats them from last to first."""
+
     problem: InitialValueProblem
-    spans: list[_Span]
+    spans: list[Span]
     stats: SolveStats
 
     def pullback(
@@ -99,29 +104,43 @@ class _Replay:
         end = len(saved)
         for span in reversed(self.spans):
             start = end - 1 - len(span.history)
-            leaves = [x.detach().requires_grad_() for x in saved[start:end]]
-            outputs = self._replay(span, counts, *leaves)
-            # No one goes on from the slopes of the last step: its cotangents end with the state.
-            pairs = list(zip(outputs, carried, strict=False))
-            if span.inside:
-                pairs.append((outputs[-1], cotangent[span.rows]))
-            gradients = vjp(pairs, [*leaves, *params])
-            carried, shares = gradients[: len(leaves)], gradients[len(leaves) :]
+            rows = cotangent[span.rows]
+            carried, shares = self.pull(span, saved[start:end], params, carried, rows)
             totals = [total + share for total, share in zip(totals, shares, strict=True)]
+            counts.accepted += 1
             end = start
         return [carried[0] + cotangent[0], *totals]
 
+    def pull(
+        self,
+        span: Span,
+        saved: Sequence[Tensor],
+        params: Sequence[Tensor],
+        carried: Sequence[Tensor],
+        rows: Tensor,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Through one step: the cotangents of what was ``saved``, and of the parameters.
+
+        ``carried`` are the cotangents of what the step leaves, ``rows`` those of its outputs.
+        """
+        leaves = [x.detach().requires_grad_() for x in saved]
+        outputs = self._replay(span, *leaves)
+        # No one goes on from the slopes of the last step: its cotangents end with the state.
+        pairs = list(zip(outputs, carried, strict=False))
+        if span.inside:
+            pairs.append((outputs[-1], rows))
+        gradients = vjp(pairs, [*leaves, *params])
+        return gradients[: len(leaves)], gradients[len(leaves) :]
+
     @torch.enable_grad()
-    def _replay(self, span: _Span, counts: Counts, y: Tensor, *slopes: Tensor) -> list[Tensor]:
+    def _replay(self, span: Span, y: Tensor, *slopes: Tensor) -> list[Tensor]:
         """The step again: its end, the slopes that the next one goes on from, its outputs."""
         method = cast(StepMethod, self.problem.method)  # `solve` lets no other come here
 
         def counted(t: float, y: Tensor) -> Tensor:
-            counts.nfe += 1
+            self.stats.backward.nfe += 1
             return self.problem.f(t, y)
 
-        counts.accepted += 1
-        history = SlopeHistory(span.history, slopes).at(counted, span.t0, y, method.num_slopes)
-        step = method.step(counted, span.t0, span.t1, y, history)
+        step = method.step(counted, span.t0, span.t1, y, SlopeHistory(span.history, slopes))
         outputs = [step(span.inside)] if span.inside else []
         return [step.y1, *step.history.slopes, *outputs]

@@ -48,18 +48,19 @@ class Adams:
         return attempts(self, f, y0, ts, control, counts)
 
     def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
-        known = SlopeHistory(history.times[: self.order - 1], history.slopes[: self.order - 1])
-        if len(history.slopes) < self.order:
-            return replace(rk_step(RK4, f, t, t1, y, history.slopes[0]), history=history)
+        start = history.at(f, t, y, self.order)
+        known = SlopeHistory(start.times[: self.order - 1], start.slopes[: self.order - 1])
+        if len(start.slopes) < self.order:
+            return replace(rk_step(RK4, f, t, t1, y, start), history=start)
         h = t1 - t
-        past = tuple((s - t) / h for s in history.times)
-        interpolant, slopes = Quadrature(past), history.slopes
+        past = tuple((s - t) / h for s in start.times)
+        interpolant, slopes = Quadrature(past), start.slopes
         y1 = combine(y, h, interpolant.weights, slopes)
         for _ in range(self.corrections):
             interpolant = Quadrature((1.0, *past[:-1]))
             slopes = (f(t1, y1), *known.slopes)
             y1 = combine(y, h, interpolant.weights, slopes)
-        return Step(interpolant, t, t1, y, y1, slopes, known)
+        return Step(interpolant, t, t1, y, y1, slopes, start, known)
 
 
 @dataclass(frozen=True)

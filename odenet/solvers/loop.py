@@ -13,7 +13,7 @@ from torch import Tensor
 
 from odenet.solvers.solution import Counts, SolveError
 from odenet.solvers.step import Field, Method, SlopeHistory, Step, StepMethod, dense
-from odenet.solvers.step_size import Control
+from odenet.solvers.step_size import Control, after, land
 
 # Small states cost calls and not numbers, so their steps wait for one dense output together: up
 # to this many numbers, half a megabyte in double precision.
@@ -43,19 +43,21 @@ def attempts(
     ts: Sequence[float],
     control: Control,
     counts: Counts,
+    start: tuple[SlopeHistory, float] | None = None,
 ) -> Iterator[Step]:
-    """The path of a method that makes one step at a time, as long as the control says."""
+    """The path of a method that makes one step at a time, as long as the control says.
+
+    ``start``: what the first attempt goes on from, and its signed length, where they are known.
+    """
     t, y = ts[0], y0
-    history = SlopeHistory().at(f, t, y, method.num_slopes)
-    dt = control.first_step(f, t, y, history.slopes[0], ts[-1], method.order)
+    history, dt = start or _start(method, f, t, y, ts[-1], control)
     previous = None
     reach = ts[-1] if math.isfinite(ts[-1]) else t + dt
     smallest = max(control.min_step, 4 * sys.float_info.epsilon * max(abs(t), abs(reach)))
     attempted = 0
-    for stop in _stop_times(ts, method, control):
+    for stop in stop_times(ts, method, control):
         while t != stop:
-            history = history.at(f, t, y, method.num_slopes)
-            t1 = _land(t, dt, stop)
+            t1 = land(t, dt, stop)
             attempted += 1
             if attempted > control.max_steps:
                 raise SolveError(f"more than {control.max_steps} steps", t, dt, counts)
@@ -63,13 +65,13 @@ def attempts(
             decision = control.adapt(step, previous)
             if decision.accepted:
                 counts.accepted += 1
-                # A step cut short at a stop says nothing against the length planned before.
-                dt = decision.dt if t1 != stop else max(dt, decision.dt, key=abs)
+                dt = after(dt, decision.dt, t1 == stop)
                 counts.next_dt, previous = dt, decision
                 yield step
                 t, y, history = t1, step.y1, step.history
             else:
                 counts.rejected += 1
+                history = step.start
                 if not smallest < abs(decision.dt) < abs(step.h):
                     raise _failure(step, counts)
                 dt = decision.dt
@@ -128,18 +130,19 @@ def covered(step: Step, ts: Sequence[float], start: int) -> Sequence[float]:
     return ts[start:stop]
 
 
-def _stop_times(ts: Sequence[float], method: StepMethod, control: Control) -> Iterable[float]:
+def _start(
+    method: StepMethod, f: Field, t: float, y: Tensor, end: float, control: Control
+) -> tuple[SlopeHistory, float]:
+    history = SlopeHistory().at(f, t, y, method.num_slopes)
+    return history, control.first_step(f, t, y, history.slopes[0], end, method.order)
+
+
+def stop_times(ts: Sequence[float], method: StepMethod, control: Control) -> Iterable[float]:
     """Where a step must end: also at each output where the method cannot interpolate."""
     stops = control.stop_times(ts)
     if method.interpolates:
         return stops
     return sorted({*stops, *ts[1:]}, reverse=ts[-1] < ts[0])
-
-
-def _land(t: float, dt: float, stop: float) -> float:
-    """The end of a step of length ``dt``: the stop where it is reached, or nearly reached."""
-    # A step of 1 % more is cheaper than a last step of 1 %.
-    return stop if abs(1.01 * dt) >= abs(stop - t) else t + dt
 
 
 def _failure(step: Step, counts: Counts) -> SolveError:

@@ -44,13 +44,15 @@ class RungeKutta:
         return attempts(self, f, y0, ts, control, counts)
 
     def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
-        return rk_step(self.tableau, f, t, t1, y, history.slopes[0])
+        return rk_step(self.tableau, f, t, t1, y, history.at(f, t, y, 1))
 
 
-def rk_step(tableau: Tableau, f: Field, t: float, t1: float, y: Tensor, k: Tensor) -> Step:
-    """The step of ``tableau`` from ``(t, y)`` to time ``t1``; ``k`` is the slope ``f(t, y)``."""
+def rk_step(
+    tableau: Tableau, f: Field, t: float, t1: float, y: Tensor, start: SlopeHistory
+) -> Step:
+    """The step of ``tableau`` from ``(t, y)`` to time ``t1``; ``start`` holds ``f(t, y)``."""
     h = t1 - t
-    slopes = [k]
+    slopes = [start.slopes[0]]
     point = y
     for c, row in zip(tableau.nodes[1:], tableau.rows[1:], strict=True):
         point = combine(y, h, row, slopes)
@@ -58,4 +60,4 @@ def rk_step(tableau: Tableau, f: Field, t: float, t1: float, y: Tensor, k: Tenso
     # The last stage of an FSAL method is evaluated at the end of the step.
     y1 = point if tableau.fsal else combine(y, h, tableau.weights, slopes)
     history = SlopeHistory((t1,), (slopes[-1],)) if tableau.fsal else SlopeHistory()
-    return Step(tableau, t, t1, y, y1, tuple(slopes), history)
+    return Step(tableau, t, t1, y, y1, tuple(slopes), start, history)

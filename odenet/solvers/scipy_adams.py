@@ -60,7 +60,7 @@ class SciPyAdams:
             y1 = tensor(end)
             counts.accepted += _steps_taken(solver) - taken
             taken = _steps_taken(solver)
-            yield Step(EULER, t, t1, y, y1, (), SlopeHistory())
+            yield Step(EULER, t, t1, y, y1, (), SlopeHistory(), SlopeHistory())
             t, y = t1, y1
 
     def _settings(self, control: Adaptive) -> dict[str, Any]:

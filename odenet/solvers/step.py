@@ -44,15 +44,24 @@ class Interpolant(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A step from ``(t0, y0)`` to ``(t1, y1)`` with its slopes, and the history for the next."""
+    """A step from ``(t0, y0)`` to ``(t1, y1)``.
+
+    Attributes:
+        slopes: of its stages, one by one or stacked in one tensor.
+        start: the slopes that it went on from, its own first one in front.
+        history: the slopes that the next step goes on from.
+        error_norm: its error in units of the tolerance, where the step has measured it itself.
+    """
 
     interpolant: Interpolant
     t0: float
     t1: float
     y0: Tensor
     y1: Tensor
-    slopes: tuple[Tensor, ...]
+    slopes: Sequence[Tensor]
+    start: SlopeHistory
     history: SlopeHistory
+    error_norm: Tensor | None = None
 
     @property
     def h(self) -> float:
@@ -114,7 +123,7 @@ class StepMethod(Method, Protocol):
         ...
 
     def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
-        """The step from ``(t, y)`` to time ``t1``; ``history`` begins with ``f(t, y)``."""
+        """The step from ``(t, y)`` to time ``t1``; of ``history``, ``f(t, y)`` may be missing."""
         ...
 
 

@@ -56,32 +56,19 @@ class Control(Protocol):
         ...
 
 
-def rms(x: Tensor) -> float:
-    """Root mean square over all entries (Hairer, Norsett, Wanner: Solving ODEs I, II.4.11)."""
-    return float(torch.linalg.vector_norm(x)) / math.sqrt(max(x.numel(), 1))
+def rms(x: Tensor) -> Number:
+    """Root mean square over all entries (Hairer, Norsett, Wanner: Solving ODEs I, II.4.11).
+
+    A float; in compiled code, where no value can be looked at, a tensor.
+    """
+    norm = torch.linalg.vector_norm(x)
+    return (norm if torch.compiler.is_compiling() else float(norm)) / math.sqrt(max(x.numel(), 1))
 
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return torch.equal(a, b)
     return not (isinstance(a, Tensor) or isinstance(b, Tensor)) and bool(a == b)
-
-
-def where(condition: Any, a: Any, b: Any) -> Any:
-    """``a`` where the condition holds, else ``b``.
-
-    Step-size control is written once: for floats here, for tensors in a compiled solve, where
-    nothing may branch on a value.
-    """
-    return torch.where(condition, a, b) if isinstance(condition, Tensor) else a if condition else b
-
-
-def smaller(a: Any, b: Any) -> Any:
-    return where(b < a, b, a)
-
-
-def larger(a: Any, b: Any) -> Any:
-    return where(b > a, b, a)
 
 
 @dataclass(frozen=True)
@@ -242,61 +229,95 @@ class Adaptive:
     @torch.no_grad()
     def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
         if self.initial is not None:
-            return math.copysign(min(self.initial, self.max_step), end - t)
-        length = self.first_length(self._measured, f, t, y, k, end - t, order)
-        return math.copysign(length, end - t)
+            length = self.initial
+        else:
+            length = first_length(self._measured, self.rtol, self.atol, f, t, y, k, end - t, order)
+        return math.copysign(min(length, self.max_step), end - t)
 
     def _measured(self, x: Tensor) -> float:
         return float(self.norm(x))
 
-    def first_length(
-        self,
-        norm: Callable[[Tensor], Number],
-        f: Callable[[Any, Tensor], Tensor],
-        t: Number,
-        y: Tensor,
-        k: Tensor,
-        span: Number,
-        order: int,
-    ) -> Number:
-        """The starting step size of Hairer, Norsett, Wanner: Solving ODEs I, II.4."""
-        scale = self.atol + self.rtol * y.abs()
-        d0, d1 = norm(y / scale), norm(k / scale)
-        usual = where((d0 > 1e-5) & (d1 > 1e-5), 0.01 * d0 / larger(d1, 1e-5), 1e-6)
-        h0 = smaller(usual, abs(span))
-        trial = where(span < 0, -h0, h0)
-        d2 = norm((f(t + trial, y + trial * k) - k) / scale) / h0
-        most = larger(d1, d2)
-        powered = (0.01 / larger(most, 1e-15)) ** (1 / order)
-        h1 = where(most > 1e-15, powered, larger(1e-6, 1e-3 * h0))
-        return smaller(where(h1 < math.inf, smaller(100 * h0, h1), h0), self.max_step)
-
     @torch.no_grad()
     def adapt(self, step: Step, previous: Decision | None) -> Decision:
-        error = float(self.error(step.y0, step.y1, step.error()))
+        error = step.error_norm
+        if error is None:
+            scale = torch.maximum(step.y0.abs(), step.y1.abs()).mul_(self.rtol).add_(self.atol)
+            error = self.norm(step.error().div_(scale))
+        error = float(error)
         before = previous.error if previous else 1.0
-        length = self.next_length(step.interpolant.order, abs(step.h), error, before)
+        length = next_length(self, step.interpolant.order, abs(step.h), error, before)
         return Decision(error <= 1, math.copysign(length, step.h), error)
 
     def accepts_end(self, y: Tensor) -> bool:
         return True  # the error of each step was finite
 
-    def error(self, y0: Tensor, y1: Tensor, estimate: Tensor) -> Number:
-        """The norm of the ``estimate``, which is overwritten, in units of the tolerance."""
-        scale = torch.maximum(y0.abs(), y1.abs()).mul_(self.rtol).add_(self.atol)
-        return self.norm(estimate.div_(scale))
-
-    def next_length(self, order: int, length: Number, error: Number, before: Number) -> Number:
-        """What follows a step of this length and error; ``before``: of the last accepted one."""
-        factor = self.safety * larger(error, 1e-10) ** (
-            -(self.integral + self.proportional) / order
-        )
-        if self.proportional:
-            factor = factor * larger(before, 1e-10) ** (self.proportional / order)
-        # A refused step is never repeated or lengthened.
-        most = where(error > 1, self.safety, self.growth)
-        planned = length * larger(smaller(factor, most), self.shrink)
-        return smaller(where(error < math.inf, planned, length * self.shrink), self.max_step)
-
     def restart(self, ts: Sequence[float], dt: float) -> Adaptive:
         return replace(self, initial=abs(dt)) if dt and math.isfinite(dt) else self
+
+
+# The formulas below take and return floats; in compiled code, where nothing may branch on a value,
+# tensors.
+
+
+def next_length(law: Any, order: int, length: Number, error: Number, before: Number) -> Number:
+    """What follows a step of this length and error; ``before``: of the last accepted one.
+
+    ``law`` is an ``Adaptive``, or has its numbers.
+    """
+    factor = law.safety * larger(error, 1e-10) ** (-(law.integral + law.proportional) / order)
+    factor = factor * larger(before, 1e-10) ** (law.proportional / order)
+    # A refused step is never repeated or lengthened.
+    most = where(error > 1, law.safety, law.growth)
+    planned = length * larger(smaller(factor, most), law.shrink)
+    return smaller(where(error < math.inf, planned, length * law.shrink), law.max_step)
+
+
+def land(t: Number, dt: Number, stop: Number) -> Number:
+    """The end of a step of length ``dt``: the stop where it is reached, or nearly reached."""
+    # A step of 1 % more is cheaper than a last step of 1 %.
+    return where(abs(1.01 * dt) >= abs(stop - t), stop, t + dt)
+
+
+def after(dt: Number, planned: Number, at_stop: Any) -> Number:
+    """The length that follows an accepted step of length ``dt``, for which ``planned`` is next."""
+    # A step cut short at a stop says nothing against the length planned before.
+    return where(at_stop & (abs(dt) > abs(planned)), dt, planned)
+
+
+def first_length(
+    norm: Callable[[Tensor], Number],
+    rtol: Number,
+    atol: Number,
+    f: Callable[[Any, Tensor], Tensor],
+    t: Number,
+    y: Tensor,
+    k: Tensor,
+    span: Number,
+    order: int,
+) -> Number:
+    """The starting step size of Hairer, Norsett, Wanner: Solving ODEs I, II.4.
+
+    ``k`` is the slope at ``(t, y)``, ``span`` the signed time to the end.
+    """
+    scale = atol + rtol * y.abs()
+    d0, d1 = norm(y / scale), norm(k / scale)
+    usual = where((d0 > 1e-5) & (d1 > 1e-5), 0.01 * d0 / larger(d1, 1e-5), 1e-6)
+    h0 = smaller(usual, abs(span))
+    trial = where(span < 0, -h0, h0)
+    d2 = norm((f(t + trial, y + trial * k) - k) / scale) / h0
+    most = larger(d1, d2)
+    powered = (0.01 / larger(most, 1e-15)) ** (1 / order)
+    h1 = where(most > 1e-15, powered, larger(1e-6, 1e-3 * h0))
+    return where(h1 < math.inf, smaller(100 * h0, h1), h0)
+
+
+def where(condition: Any, a: Number, b: Number) -> Number:
+    return torch.where(condition, a, b) if isinstance(condition, Tensor) else a if condition else b
+
+
+def smaller(a: Number, b: Number) -> Number:
+    return where(b < a, b, a)
+
+
+def larger(a: Number, b: Number) -> Number:
+    return where(b > a, b, a)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from odenet.solvers import TABLEAUS, rk_step
+from odenet.solvers import TABLEAUS, SlopeHistory, rk_step
 from odenet.solvers.tables import DOPRI5, RK4
 
 ALL = pytest.mark.parametrize("tableau", TABLEAUS, ids=lambda m: m.name)
+
+
+def start(k):
+    return SlopeHistory((0.0,), (k,))
 
 
 class Recorder:
@@ -29,7 +33,7 @@ def test_the_field_is_evaluated_at_the_nodes_and_stages_of_the_table(tableau):
     slopes = torch.randn(tableau.stages, 3, dtype=torch.float64, generator=generator)
     y, t, h = torch.ones(3, dtype=torch.float64), 2.0, 0.5
     field = Recorder(slopes[1:])
-    step = rk_step(tableau, field, t, t + h, y, slopes[0])
+    step = rk_step(tableau, field, t, t + h, y, start(slopes[0]))
     for i, (at, point) in enumerate(field.calls, start=1):
         assert at == pytest.approx(t + float(tableau.c[i]) * h, abs=1e-15)
         expected = y + h * sum(float(a) * k for a, k in zip(tableau.a[i], slopes, strict=False))
@@ -45,7 +49,7 @@ def test_dense_output_meets_both_ends_of_the_step(tableau):
         return torch.cos(y) + t
 
     y = torch.tensor([0.3, -1.0], dtype=torch.float64)
-    step = rk_step(tableau, field, 0.0, 0.1, y, field(0.0, y))
+    step = rk_step(tableau, field, 0.0, 0.1, y, start(field(0.0, y)))
     inside = step([0.0, 0.05, 0.1])
     assert inside.shape == (3, 2)
     torch.testing.assert_close(inside[0], y, rtol=0, atol=0)
@@ -63,7 +67,7 @@ def test_dense_output_converges_with_its_order(tableau, theta):
 
     def error(h):
         y = torch.ones(1, dtype=torch.float64)
-        step = rk_step(tableau, field, 0.4, 0.4 + h, y, field(0.4, y))
+        step = rk_step(tableau, field, 0.4, 0.4 + h, y, start(field(0.4, y)))
         t = torch.tensor(0.4 + theta * h, dtype=torch.float64)
         exact = torch.exp(torch.sin(t) - torch.sin(torch.tensor(0.4, dtype=torch.float64)))
         return float((step([0.4 + theta * h])[0] - exact).abs())
@@ -77,7 +81,7 @@ def test_error_estimate_is_the_difference_of_the_two_solutions():
         return torch.sin(y) * t
 
     y = torch.tensor([1.0, 2.0], dtype=torch.float64)
-    step = rk_step(DOPRI5, field, 0.5, 0.9, y, field(0.5, y))
+    step = rk_step(DOPRI5, field, 0.5, 0.9, y, start(field(0.5, y)))
     embedded = y + step.h * sum(
         float(e) * k for e, k in zip(DOPRI5.b_embedded, step.slopes, strict=True)
     )
@@ -85,6 +89,6 @@ def test_error_estimate_is_the_difference_of_the_two_solutions():
 
 
 def test_a_method_without_estimate_has_no_error():
-    step = rk_step(RK4, lambda t, y: y, 0.0, 1.0, torch.ones(1), torch.ones(1))
+    step = rk_step(RK4, lambda t, y: y, 0.0, 1.0, torch.ones(1), start(torch.ones(1)))
     with pytest.raises(TypeError, match="no error estimate"):
         step.error()
