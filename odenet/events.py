@@ -12,8 +12,8 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from odenet.adjoint.function import vjp
-from odenet.ode import Solver, check_state, checked_field, solve
-from odenet.solvers import Counts, Field, Solution, SolveError, Step, steps
+from odenet.ode import Solver, check_state, checked_field, problem_of, solve
+from odenet.solvers import Counts, Field, Solution, SolveError, Step
 
 Event = Callable[[Tensor, Tensor], Tensor]
 
@@ -89,7 +89,7 @@ def _locate(
         return event(y.new_tensor(t), y).reshape(-1)
 
     before = values(ts[0], y0).sign()
-    for step in steps(f, y0, ts, solver.method, solver.control, counts):
+    for step in problem_of(f, y0, ts, solver).steps(counts):
         after = values(step.t1, step.y1).sign()
         crossed = (before * after < 0) | ((after == 0) & (before != 0))
         if crossed.any():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from odenet.adjoint import GRADIENTS, Adjoint, Gradient, InterpolatedAdjoint
-from odenet.compile import compiled_problem, compiled_rule
+from odenet.compile import check_compiled, check_own, compiled_problem, compiled_rule
 from odenet.solvers import (
     METHODS,
     Adaptive,
@@ -43,11 +43,18 @@ class Solver:
         method: one of ``METHODS`` by name ("dopri5", "tsit5", "rk4", ...), or a method.
         control: ``Adaptive(rtol, atol)`` or ``FixedSteps(count)``; by default ``Adaptive()``.
         gradient: a rule (``Backprop()``, ``Checkpoint()``, ``Adjoint()``,
-            ``InterpolatedAdjoint()``), or one of "backprop", "checkpoint", "adjoint".
+            ``InterpolatedAdjoint()``), or one of "backprop", "checkpoint", "adjoint". By default
+            "backprop", and "checkpoint" where solves are compiled.
+        compile: make the steps in compiled code, which is equal to rounding and several times as
+            fast for small fields. The first solve compiles, for seconds; later ones take the code
+            again, as long as the field's code and attributes, shapes and precision are the same.
+            Methods are Runge-Kutta, rules "checkpoint" and "adjoint", or any without a gradient.
+            The field takes its time as a tensor without dimensions, and does not branch on values.
+            Needs a C++ compiler.
 
     Raises:
-        ValueError: for an unknown name, and for a method and a control that do not fit, such as a
-            method without an error estimate under ``Adaptive``.
+        ValueError: for an unknown name, for a method and a control that do not fit, such as a
+            method without an error estimate under ``Adaptive``, and for what is not compiled.
 
     Example:
         >>> import odenet
@@ -70,13 +77,16 @@ class Solver:
         gradient: Gradient | str | None = None,
         compile: bool = False,
     ) -> None:
-        gradient = gradient or ("checkpoint" if compile else "backprop")
+        if gradient is None:
+            gradient = "checkpoint" if compile else "backprop"
         chosen = _named("method", method, METHODS) if isinstance(method, str) else method
         rule = _named("gradient", gradient, GRADIENTS) if isinstance(gradient, str) else gradient
         control = Adaptive() if control is None else control
         _check_control(chosen, control)
         if isinstance(rule, Adjoint | InterpolatedAdjoint):
             _check_control(rule.method or chosen, rule.control or control)
+        if compile:
+            check_compiled(chosen, control, rule)
         for name, value in (
             ("method", chosen),
             ("control", control),
@@ -142,16 +152,16 @@ def solve(
     times = _checked_times(ts)
     check_state(y0)
     parameters = _parameters(f, params, solver.gradient)
+    if solver.compile and params is not None:
+        check_own(f, parameters)
     f = checked_field(f, y0)
     start = _shift_start(f, y0, ts) if _wants_gradient(ts) else y0
-    problem = InitialValueProblem(f, start, times, solver.method, solver.control, parameters)
+    problem = problem_of(f, start, times, solver, parameters)
     if problem.wants_gradient and solver.method.own_steps and solver.gradient.needs_steps:
         raise ValueError(
             f"{solver.method.name} keeps its steps to itself: differentiate it with Adjoint"
         )
-    rule = solver.gradient
-    if solver.compile:
-        problem, rule = compiled_problem(problem), compiled_rule(rule)
+    rule = compiled_rule(solver.gradient) if solver.compile else solver.gradient
     solution = rule(problem)
     if _wants_gradient(ts):
         # The slopes at the start and at each output.
@@ -193,6 +203,14 @@ def steps(
     check_state(y0)
     problem = InitialValueProblem(checked_field(f, y0), y0, times, solver.method, solver.control)
     return problem.steps(Counts() if stats is None else stats)
+
+
+def problem_of(
+    f: Field, y0: Tensor, ts: tuple[float, ...], solver: Solver, params: tuple[Tensor, ...] = ()
+) -> InitialValueProblem:
+    """What the solver is given; ``f`` is checked."""
+    problem = InitialValueProblem(f, y0, ts, solver.method, solver.control, params)
+    return compiled_problem(problem) if solver.compile else problem
 
 
 def _check_control(method: Method, control: Control) -> None:

@@ -201,9 +201,13 @@ class Adaptive:
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
-            value = torch.as_tensor(getattr(self, name))
-            if not bool(((value > 0) & value.isfinite()).all()):
-                raise ValueError(f"{name} must be positive and finite, got {value.tolist()!r}")
+            value = getattr(self, name)
+            if isinstance(value, Tensor):
+                valid = bool(((value > 0) & value.isfinite()).all())
+            else:
+                valid = 0 < value < math.inf
+            if not valid:
+                raise ValueError(f"{name} must be positive and finite, got {value!r}")
         if not 0 < self.shrink < 1 <= self.growth or not 0 < self.safety <= 1:
             raise ValueError("factors must satisfy 0 < shrink < 1 <= growth and 0 < safety <= 1")
         if self.initial is not None and not 0 < self.initial < math.inf:

@@ -1,0 +1,591 @@
+"""Compiled solves against the eager ones.
+
+To compile takes seconds, so most tests run the functions that are compiled as they are
+(``uncompiled``), and a few compile them: what the compiler makes of them is one question, whether
+they say the right thing another.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from odenet import (
+    METHODS,
+    Adaptive,
+    Adjoint,
+    FixedSteps,
+    InterpolatedAdjoint,
+    SolveError,
+    Solver,
+    solve,
+    solve_event,
+)
+from odenet.compile import problem
+
+TIMES = torch.linspace(0, 2, 5, dtype=torch.float64)
+compiles = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++ to compile with")
+
+
+class Field(nn.Module):
+    def __init__(self, dtype=torch.float64):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)  # its own: fields are also made in threads
+        self.weight = nn.Parameter(0.7 * torch.randn(3, 3, generator=generator, dtype=dtype))
+        self.bias = nn.Parameter(0.3 * torch.randn(3, generator=generator, dtype=dtype))
+        self.unused = nn.Parameter(torch.ones(2, dtype=dtype))
+
+    def forward(self, t, y):
+        return torch.tanh(y @ self.weight + t * self.bias)
+
+
+def initial_state(dtype=torch.float64):
+    return torch.linspace(-1, 1, 6, dtype=dtype).view(2, 3)
+
+
+def solved(
+    method, control, rule, *, ts=TIMES, dtype=torch.float64, field=None, compile=False
+):
+    """Outputs, the gradients of a loss on all of them, and the stats."""
+    field = field or Field(dtype)
+    y0, ts = initial_state(dtype).requires_grad_(), ts.clone().requires_grad_()
+    solution = solve(field, y0, ts, Solver(method, control, rule, compile))
+    weights = torch.arange(1.0, len(ts) + 1, dtype=dtype)[:, None, None]
+    (weights * solution.ys.sin()).sum().backward()
+    gradients = [y0.grad, ts.grad, *(p.grad for p in field.parameters() if p.grad is not None)]
+    return [solution.ys.detach(), *gradients], solution.stats
+
+
+def distance(a, b):
+    return max(
+        float((x - y).abs().max() / y.abs().max().clamp(min=1e-9))
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def assert_equal(method, control, rule, *, tolerance=1e-11, **other):
+    values, stats = solved(method, control, rule, compile=True, **other)
+    expected, eager = solved(method, control, rule, **other)
+    assert distance(values, expected) < tolerance
+    assert (stats.forward, stats.backward) == (eager.forward, eager.backward)
+    assert stats.forward.next_dt == pytest.approx(eager.forward.next_dt, rel=1e-3)
+    assert (stats.drift is None) == (eager.drift is None)
+    if stats.drift is not None:
+        assert stats.drift == pytest.approx(eager.drift, rel=1e-6)
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    monkeypatch.setattr(problem, "_compiled", lambda function, device: function)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The names of the compiled functions that are called, in order."""
+    names = []
+    compiled = problem._compiled
+
+    def noted(function, device):
+        names.append(function.__name__)
+        return compiled(function, device)
+
+    monkeypatch.setattr(problem, "_compiled", noted)
+    return names
+
+
+CONFIGURATIONS = {
+    "dopri5": ("dopri5", Adaptive(1e-6, 1e-6)),
+    "PI, limits": (
+        "dopri5",
+        Adaptive(1e-5, 1e-5, integral=0.3, proportional=0.4, max_step=0.3, initial=0.01),
+    ),
+    "rejections": ("bosh3", Adaptive(1e-6, 1e-6, initial=1.0)),
+    "norm": ("dopri5", Adaptive(1e-5, 1e-5, norm=lambda x: x.abs().max())),
+    "not FSAL": ("heun", Adaptive(1e-4, 1e-4)),
+    "not FSAL, rejections": ("heun", Adaptive(1e-4, 1e-4, initial=1.5)),
+    "no dense output": ("dopri8", Adaptive(1e-8, 1e-8)),
+    "fixed": ("rk4", FixedSteps(size=0.3)),
+    "fixed, with an estimate": ("dopri5", FixedSteps(7)),
+    "fixed, from output to output": ("midpoint", FixedSteps()),
+    "fixed, on a grid": ("euler", FixedSteps(grid=(0.1, 0.7, 1.9))),
+    "fixed, one after the other": ("dopri5", FixedSteps(1)),
+}
+
+
+@pytest.mark.parametrize("times", [TIMES, TIMES.flip(0), TIMES[::4]], ids=["up", "down", "two"])
+@pytest.mark.parametrize("rule", ["checkpoint", "adjoint"])
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_values_gradients_and_work_are_those_of_the_eager_rule(uncompiled, name, rule, times):
+    assert_equal(*CONFIGURATIONS[name], rule, ts=times)
+
+
+def test_tolerances_may_be_tensors(uncompiled):
+    atol = torch.tensor([1e-3, 1e-5, 1e-7], dtype=torch.float64)
+    assert_equal("tsit5", Adaptive(1e-5, atol), "checkpoint")
+
+
+@pytest.mark.parametrize("rule", ["checkpoint", "adjoint"])
+@pytest.mark.parametrize("name", ["dopri5", "rejections", "not FSAL, rejections", "fixed"])
+def test_a_large_state_is_not_stepped_ahead(uncompiled, monkeypatch, name, rule):
+    monkeypatch.setattr(problem, "_SMALL", 0)
+    evaluations = []
+
+    class Counted(Field):
+        def forward(self, t, y):
+            evaluations.append(t)
+            return super().forward(t, y)
+
+    method, control = CONFIGURATIONS[name]
+    assert_equal(method, control, rule)
+    field = Counted()
+    with torch.no_grad():
+        solver = Solver(method, control, rule, compile=True)
+        solve(field, initial_state(), TIMES, solver)  # looks once whether a call changes it
+        evaluations.clear()
+        stats = solve(field, initial_state(), TIMES, solver).stats.forward
+    assert len(evaluations) == stats.nfe
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Adjoint(seminorm=False),
+        Adjoint(scaled=False),
+        Adjoint(Adaptive(1e-3, 1e-3), method=METHODS["bosh3"]),
+        Adjoint(FixedSteps(9)),
+    ],
+    ids=str,
+)
+def test_every_kind_of_adjoint(uncompiled, rule):
+    assert_equal("dopri5", Adaptive(1e-5, 1e-5), rule)
+
+
+def test_attempts_made_ahead_are_those_the_loop_asks_for(uncompiled, runs):
+    """Else each attempt would be a call of its own."""
+    for method, control in CONFIGURATIONS.values():
+        runs.clear()
+        with torch.no_grad():
+            solver = Solver(method, control, compile=True)
+            stats = solve(Field(), initial_state(), TIMES, solver).stats.forward
+        attempts = stats.accepted + stats.rejected
+        assert len(runs) == -(-attempts // 4), (method, control)
+
+
+def test_a_state_may_be_a_scalar(uncompiled):
+    class Decay(nn.Module):
+        def forward(self, t, y):
+            return -y * (1 + t)
+
+    def gradient(rule, ts, dtype, compile):
+        y0 = torch.tensor(2.0, dtype=dtype, requires_grad=True)
+        solver = Solver("dopri5", Adaptive(1e-5, 1e-5), rule, compile)
+        ys = solve(Decay(), y0, ts, solver).ys
+        return [ys.detach(), *torch.autograd.grad(ys.square().sum(), y0)]
+
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        for ts in ([0.0, 1.0], [0.0, 0.3, 0.4, 1.0]):
+            for rule in ("checkpoint", "adjoint"):
+                ours = gradient(rule, ts, dtype, compile=True)
+                assert distance(ours, gradient(rule, ts, dtype, compile=False)) < tolerance
+                assert ours[0].dtype is dtype
+
+
+def test_a_state_may_be_strided(uncompiled):
+    y0 = initial_state().repeat(2, 2)[::2, ::2]
+    solver = Solver("dopri5", Adaptive(1e-5, 1e-5), compile=True)
+    with torch.no_grad():
+        ours = solve(Field(), y0, TIMES, solver).ys
+        eager = solve(Field(), y0, TIMES, replace(solver, compile=False)).ys
+    torch.testing.assert_close(ours, eager, rtol=1e-12, atol=1e-12)
+
+
+def test_without_a_gradient_every_rule_is_compiled(uncompiled):
+    for rule in ("backprop", "checkpoint", "adjoint"):
+        solver = Solver("dopri5", Adaptive(1e-6, 1e-6), rule, compile=True)
+        with torch.no_grad():
+            solution = solve(Field(), initial_state(), TIMES, solver)
+        assert not solution.ys.requires_grad
+        expected = solve(Field(), initial_state(), TIMES, Solver("dopri5", Adaptive(1e-6, 1e-6)))
+        assert distance([solution.ys], [expected.ys.detach()]) < 1e-12
+
+
+def test_a_function_is_compiled_too(uncompiled):
+    def decay(t, y):
+        return -y * (1 + t)
+
+    y0 = initial_state().requires_grad_()
+    grads = []
+    for compile in (True, False):
+        for rule in ("checkpoint", "adjoint"):
+            ys = solve(decay, y0, TIMES, Solver(gradient=rule, compile=compile), params=()).ys
+            grads.append(torch.autograd.grad(ys.sum(), y0)[0])
+    assert distance(grads[:2], grads[2:]) < 1e-11
+
+
+def test_the_compiled_rule_is_checkpoint_by_default():
+    assert Solver(compile=True).gradient == Solver(gradient="checkpoint").gradient
+    assert Solver(compile=True) != Solver(gradient="checkpoint")
+    assert "compile=True" in repr(Solver(compile=True))
+
+
+@pytest.mark.parametrize("rule", ["checkpoint", "adjoint"])
+def test_events(uncompiled, rule):
+    def event(t, y):
+        return y[:, 0] - 0.4
+
+    found = []
+    for compile in (True, False):
+        y0 = initial_state().requires_grad_()
+        field = Field()
+        solver = Solver("dopri5", Adaptive(1e-6, 1e-6), rule, compile)
+        time, solution = solve_event(field, y0, 0.0, event, solver, end=9.0)
+        (time + solution.y1.sum()).backward()
+        gradients = [time.detach(), solution.ys.detach(), y0.grad, field.weight.grad]
+        found.append((gradients, solution.stats.forward))
+    assert distance(found[0][0], found[1][0]) < 1e-9
+    assert found[0][1] == found[1][1]
+
+
+def test_an_event_in_unlimited_time_with_steps_of_one_size(uncompiled):
+    class Fall(nn.Module):
+        def forward(self, t, y):
+            return -torch.ones_like(y)
+
+    solver = Solver("rk4", FixedSteps(size=0.3), compile=True)
+    y0 = torch.ones(1, dtype=torch.float64)
+    time, _ = solve_event(Fall(), y0, 0.0, lambda t, y: y, solver)
+    assert time.item() == pytest.approx(1.0)
+
+
+def test_a_subset_of_the_parameters(uncompiled):
+    def gradient(compile):
+        field = Field()
+        solver = Solver("dopri5", Adaptive(1e-6, 1e-6), "checkpoint", compile)
+        ys = solve(field, initial_state(), TIMES, solver, params=[field.bias]).ys
+        ys.sum().backward()
+        assert field.weight.grad is None
+        return field.bias.grad
+
+    assert distance([gradient(True)], [gradient(False)]) < 1e-11
+
+
+def test_parameters_that_are_tied_frozen_or_of_another_precision(uncompiled):
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            generator = torch.Generator().manual_seed(0)
+            self.a = nn.Linear(3, 3, bias=False)
+            self.a.weight = nn.Parameter(torch.randn(3, 3, generator=generator))
+            self.b = nn.Linear(3, 3, bias=False)
+            self.b.weight = self.a.weight
+            self.c = nn.Parameter(torch.ones(3, dtype=torch.float64))
+            self.d = nn.Parameter(torch.full((3,), 0.5, dtype=torch.float64), requires_grad=False)
+
+        def forward(self, t, y):
+            return torch.tanh(y @ self.a.weight.double().T + self.c * self.d) @ self.b.weight.double()
+
+    for rule in ("checkpoint", "adjoint"):
+        assert_equal("dopri5", Adaptive(1e-5, 1e-5), rule, field=Mixed(), tolerance=1e-6)
+
+
+def raised(field, y0=None, *, ts=TIMES, control=None, method="dopri5", compile, **other):
+    """The error of a solve."""
+    y0 = initial_state() if y0 is None else y0
+    rule = other.get("rule", "checkpoint")
+    solver = Solver(method, control or Adaptive(1e-6, 1e-6), rule, compile)
+    with pytest.raises(SolveError) as caught:
+        solution = solve(field, y0.requires_grad_(other.get("gradient", False)), ts, solver)
+        solution.ys[-1].sum().backward()
+    return caught.value
+
+
+class Explodes(nn.Module):
+    def forward(self, t, y):
+        return y**2
+
+
+class Jumps(nn.Module):
+    """Infinite at times from 1 on."""
+
+    def forward(self, t, y):
+        return torch.where(torch.as_tensor(t, dtype=y.dtype) < 1, y, torch.inf * torch.ones_like(y))
+
+
+FAILURES = {
+    "limit": (Field, {"control": Adaptive(1e-9, 1e-9, max_steps=5)}),
+    "limit, not FSAL": (Field, {"control": Adaptive(1e-9, 1e-9, max_steps=5), "method": "heun"}),
+    "step": (Field, {"control": Adaptive(1e-12, 1e-12, min_step=0.1, initial=1.0)}),
+    "blow-up": (Explodes, {"y0": torch.full((2,), 3.0, dtype=torch.float64)}),
+    "start": (Field, {"y0": torch.full((2, 3), torch.nan, dtype=torch.float64)}),
+    "infinite": (Jumps, {}),
+    "infinite, fixed steps": (Jumps, {"control": FixedSteps(8), "method": "rk4"}),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_solve_that_cannot_go_on_fails_as_the_eager_one(uncompiled, name):
+    field, settings = FAILURES[name]
+    ours = raised(field(), **settings, compile=True)
+    eager = raised(field(), **settings, compile=False)
+    assert ours.reason == eager.reason
+    assert ours.t == pytest.approx(eager.t, rel=1e-9)
+    assert ours.dt == pytest.approx(eager.dt, rel=1e-6, nan_ok=True)
+    assert ours.counts == eager.counts
+
+
+def test_a_backward_solve_that_cannot_go_on_fails_as_the_eager_one(uncompiled):
+    adjoint = Adjoint(Adaptive(1e-10, 1e-10, max_steps=3))
+    ours, eager = (raised(Field(), rule=adjoint, gradient=True, compile=c) for c in (True, False))
+    assert (ours.reason, ours.counts) == (eager.reason, eager.counts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("implicit_adams", FixedSteps(9)), "takes Runge-Kutta methods"),
+        (("scipy_lsoda", Adaptive(), "adjoint"), "takes Runge-Kutta methods"),
+        (
+            ("dopri5", Adaptive(), Adjoint(method=METHODS["scipy_vode"])),
+            "takes Runge-Kutta methods",
+        ),
+        (("dopri5", Adaptive(), InterpolatedAdjoint()), "take 'checkpoint' or 'adjoint'"),
+    ],
+)
+def test_what_is_not_compiled_is_refused_with_advice(settings, message):
+    with pytest.raises(ValueError, match=f"{message}.*compile=False"):
+        Solver(*settings, compile=True)
+
+
+def test_a_control_of_another_type_is_refused():
+    class Own(Adaptive):
+        pass
+
+    with pytest.raises(ValueError, match="takes Adaptive and FixedSteps"):
+        Solver("dopri5", Own(), compile=True)
+
+
+def test_backpropagation_is_refused_where_a_gradient_is_wanted():
+    solver = Solver(gradient="backprop", compile=True)
+    with pytest.raises(ValueError, match="take gradient='checkpoint'"):
+        solve(Field(), initial_state(), TIMES, solver)
+
+
+def test_params_that_compiled_code_cannot_see_are_refused():
+    weight = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    for field in (lambda t, y: weight * y, Field()):
+        with pytest.raises(ValueError, match="parameters of a module alone"):
+            solve(field, initial_state(), TIMES, Solver(compile=True), params=(weight,))
+
+
+def test_a_second_derivative_is_refused(uncompiled):
+    y0 = initial_state().requires_grad_()
+    ys = solve(Field(), y0, TIMES, Solver(compile=True)).ys
+    with pytest.raises(RuntimeError, match="differentiable once"):
+        torch.autograd.grad(ys[-1].sum(), y0, create_graph=True)
+
+
+class Counts(Field):
+    def __init__(self):
+        super().__init__()
+        self.calls = 1000
+
+    def forward(self, t, y):
+        self.calls += 1
+        self.calls += 1  # a number that is replaced twice may lie where it lay before
+        return super().forward(t, y)
+
+
+class Lists(Field):
+    def __init__(self):
+        super().__init__()
+        self.times = []
+
+    def forward(self, t, y):
+        self.times.append(t)
+        return super().forward(t, y)
+
+
+class Averages(Field):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3, dtype=torch.float64))
+
+    def forward(self, t, y):
+        self.mean.mul_(0.9).add_(0.1 * y.detach().mean(0))
+        return super().forward(t, y)
+
+
+@pytest.mark.parametrize("kind", [Counts, Lists, Averages])
+def test_a_field_that_a_call_changes_is_refused_each_time(uncompiled, kind):
+    field, solver = kind(), Solver("euler", FixedSteps(2), compile=True)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"{kind.__name__} changes its own"):
+            solve(field, initial_state(), TIMES, solver)
+
+
+def test_hooks_are_refused_until_they_are_gone(uncompiled):
+    field, solver = Field(), Solver("euler", FixedSteps(2), compile=True)
+    handles = [
+        field.register_forward_hook(lambda m, given, k: 2 * k),
+        field.register_forward_pre_hook(lambda m, given: given),
+        field.register_full_backward_hook(lambda m, inner, outer: None),
+        field.register_full_backward_pre_hook(lambda m, outer: None),
+    ]
+    for handle in handles:
+        with pytest.raises(ValueError, match="Field has hooks"):
+            solve(field, initial_state(), TIMES, solver)
+        handle.remove()
+    solve(field, initial_state(), TIMES, solver)
+
+
+class Branches(Field):
+    def forward(self, t, y):
+        return -y if y.sum() > 0 else super().forward(t, y)
+
+
+class WantsNumbers(Field):
+    def forward(self, t, y):
+        return math.sin(t) * y
+
+
+@compiles
+@pytest.mark.parametrize("kind", [Branches, WantsNumbers])
+def test_a_field_that_cannot_be_traced_is_refused_with_advice(kind):
+    solver = Solver("euler", FixedSteps(2), compile=True)
+    with pytest.raises(ValueError, match=r"cannot be compiled[\s\S]*must not branch on values"):
+        solve(kind(), initial_state(), TIMES, solver)
+
+
+def test_a_field_that_fails_says_so_itself():
+    class Wrong(nn.Module):
+        def forward(self, t, y):
+            return y[:1]
+
+    with pytest.raises(ValueError, match="a slope of the state's shape"):
+        solve(Wrong(), initial_state(), TIMES, Solver("euler", FixedSteps(2), compile=True))
+
+
+def test_a_missing_compiler_is_told(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr(problem, "_compiled", lambda function, device: fail)
+    with pytest.raises(ValueError, match=r"cannot be compiled: No working C\+\+ compiler"):
+        solve(Field(), initial_state(), TIMES, Solver(compile=True))
+
+
+@compiles
+def test_compiled_adaptive_solve(monkeypatch):
+    control = Adaptive(1e-6, 1e-6)
+    assert_equal("dopri5", control, "checkpoint")
+    with torch.compiler.set_stance("fail_on_recompile"):
+        # Other tolerances, limits, times and parameters take the same code.
+        other = Adaptive(1e-4, 1e-8, max_step=0.2, safety=0.8)
+        assert_equal("dopri5", other, "checkpoint", ts=TIMES.flip(0) + 1)
+        assert_equal("dopri5", control, "checkpoint", ts=torch.linspace(0, 1, 4).double())
+        field = Field()
+        nn.init.constant_(field.weight, 0.2)
+        assert_equal("dopri5", control, "checkpoint", field=field)
+        settings = {"control": Adaptive(1e-9, 1e-9, max_steps=5), "gradient": True}
+        ours, eager = (raised(Field(), **settings, compile=c) for c in (True, False))
+        assert str(ours) == str(eager)
+        alone = solved("dopri5", control, "checkpoint", compile=True)
+    with ThreadPoolExecutor(2) as pool:
+        together = list(
+            pool.map(lambda _: solved("dopri5", control, "checkpoint", compile=True), range(4))
+        )
+    for values, stats in together:
+        assert stats == alone[1]
+        assert all(torch.equal(a, b) for a, b in zip(values, alone[0], strict=True))
+
+
+@compiles
+def test_compiled_fixed_steps_in_single_precision_backwards_in_time():
+    settings = {"tolerance": 1e-5, "ts": TIMES.flip(0), "dtype": torch.float32}
+    assert_equal("rk4", FixedSteps(size=0.3), "checkpoint", **settings)
+
+
+@compiles
+def test_compiled_adjoint():
+    assert_equal("heun", Adaptive(1e-3, 1e-3), "adjoint", ts=TIMES[:3])
+
+
+@compiles
+@pytest.mark.parametrize("rule", ["checkpoint", "adjoint"])
+def test_a_field_may_use_a_tensor_beside_its_transpose(rule):
+    class Transposed(Field):
+        def __init__(self):
+            super().__init__()
+            mixing = torch.eye(3, dtype=torch.float64).roll(1, 0)
+            self.frozen = nn.Parameter(mixing, requires_grad=False)
+            self.register_buffer("buffer", 2 * mixing)
+
+        def forward(self, t, y):
+            for matrix in (self.weight, self.frozen, self.buffer):
+                y = torch.tanh(y @ matrix.T) @ matrix
+            return y
+
+    assert_equal("euler", FixedSteps(2), rule, ts=TIMES[:3], field=Transposed())
+
+
+@compiles
+def test_a_field_that_changes_is_compiled_anew():
+    class Changing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = 1.0
+            self.options = {"shift": 0.0}
+            self.layer = nn.Identity()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, t, y):
+            y = self.layer(y) * self.weight.sum() + self.options["shift"]
+            return self.scale * (y if self.training else 2 * y)
+
+    def end(field, *shape):
+        solver = Solver("euler", FixedSteps(2), compile=True)
+        with torch.no_grad():
+            ours = solve(field, torch.ones(shape), (0.0, 1.0), solver).y1
+            eager = solve(field, torch.ones(shape), (0.0, 1.0), replace(solver, compile=False)).y1
+        assert torch.equal(ours, eager)
+        return ours.reshape(-1)[0].item()
+
+    field = Changing()
+    ends = [end(field, 2), end(field, 3)]
+    field.scale = 2.0
+    ends.append(end(field, 2))
+    field.options["shift"] = 1.0
+    ends.append(end(field, 2))
+    field.layer = nn.Tanh()
+    ends.append(end(field, 2))
+    field.weight = nn.Parameter(torch.ones(2))
+    ends.append(end(field, 2))
+    field.eval()
+    ends.append(end(field, 2))
+    field.forward = lambda t, y: 0 * y
+    ends.append(end(field, 2))
+    assert len(set(ends)) == len(ends) - 1  # the shape of the state alone changes nothing
+
+
+@compiles
+def test_a_constant_inside_a_norm_is_watched():
+    scale = 1.0
+
+    def norm(x):
+        return scale * x.abs().max()
+
+    def steps(compile):
+        control = Adaptive(1e-3, 1e-3, norm=norm, initial=0.1)
+        solver = Solver("heun", control, "checkpoint", compile)
+        return solve(Field(), initial_state(), (0.0, 1.0), solver).stats.forward
+
+    before = steps(True)
+    assert before == steps(False)
+    scale = 100.0
+    assert steps(True) == steps(False) != before
