@@ -11,7 +11,6 @@ from torch import Tensor
 
 from odenet.adjoint.function import Pullback, vjp, with_pullback
 from odenet.solvers import (
-    Counts,
     InitialValueProblem,
     SlopeHistory,
     Solution,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from odenet.solvers.solution import Counts, SolveError
-from odenet.solvers.step import Field, Method, SlopeHistory, Step, StepMethod, dense
+from odenet.solvers.step import Field, Method, SlopeHistory, Step, Stepper, dense
 from odenet.solvers.step_size import Control, after, land
 
 # Small states cost calls and not numbers, so their steps wait for one dense output together: up
@@ -37,7 +37,7 @@ def steps(
 
 
 def attempts(
-    method: StepMethod,
+    method: Stepper,
     f: Field,
     y0: Tensor,
     ts: Sequence[float],
@@ -131,13 +131,13 @@ def covered(step: Step, ts: Sequence[float], start: int) -> Sequence[float]:
 
 
 def _start(
-    method: StepMethod, f: Field, t: float, y: Tensor, end: float, control: Control
+    method: Stepper, f: Field, t: float, y: Tensor, end: float, control: Control
 ) -> tuple[SlopeHistory, float]:
     history = SlopeHistory().at(f, t, y, method.num_slopes)
     return history, control.first_step(f, t, y, history.slopes[0], end, method.order)
 
 
-def stop_times(ts: Sequence[float], method: StepMethod, control: Control) -> Iterable[float]:
+def stop_times(ts: Sequence[float], method: Stepper, control: Control) -> Iterable[float]:
     """Where a step must end: also at each output where the method cannot interpolate."""
     stops = control.stop_times(ts)
     if method.interpolates:

@@ -58,10 +58,10 @@ class Step:
     t1: float
     y0: Tensor
     y1: Tensor
-    slopes: Sequence[Tensor]
+    slopes: Sequence[Tensor] | Tensor
     start: SlopeHistory
     history: SlopeHistory
-    error_norm: Tensor | None = None
+    error_norm: float | None = None
 
     @property
     def h(self) -> float:
@@ -106,8 +106,8 @@ class Method(Protocol):
         ...
 
 
-class StepMethod(Method, Protocol):
-    """A method that makes one step at a time, which a control judges."""
+class Stepper(Protocol):
+    """What makes one step at a time, which a control judges."""
 
     @property
     def order(self) -> int: ...
@@ -125,6 +125,10 @@ class StepMethod(Method, Protocol):
     def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
         """The step from ``(t, y)`` to time ``t1``; of ``history``, ``f(t, y)`` may be missing."""
         ...
+
+
+class StepMethod(Method, Stepper, Protocol):
+    """A method that makes one step at a time."""
 
 
 def dense(pairs: Sequence[tuple[Step, Sequence[float]]]) -> list[Tensor]:
@@ -153,7 +157,9 @@ def sparse(row: Sequence[float]) -> Weights:
     return tuple((i, w) for i, w in enumerate(row) if w)
 
 
-def combine(y: Tensor | None, h: float, weights: Weights, slopes: Sequence[Tensor]) -> Tensor:
+def combine(
+    y: Tensor | None, h: float, weights: Weights, slopes: Sequence[Tensor] | Tensor
+) -> Tensor:
     """``y + h sum_i weights_i slopes_i``, without ``y`` the sum alone; in the state's precision."""
     i, w = weights[0]
     total = slopes[i] * (h * w) if y is None else torch.add(y, slopes[i], alpha=h * w)

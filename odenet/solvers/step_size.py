@@ -243,14 +243,15 @@ class Adaptive:
 
     @torch.no_grad()
     def adapt(self, step: Step, previous: Decision | None) -> Decision:
-        error = step.error_norm
-        if error is None:
-            scale = torch.maximum(step.y0.abs(), step.y1.abs()).mul_(self.rtol).add_(self.atol)
-            error = self.norm(step.error().div_(scale))
-        error = float(error)
+        error = self.error(step) if step.error_norm is None else step.error_norm
         before = previous.error if previous else 1.0
         length = next_length(self, step.interpolant.order, abs(step.h), error, before)
         return Decision(error <= 1, math.copysign(length, step.h), error)
+
+    def error(self, step: Step) -> float:
+        """The norm of a step's error estimate in units of the tolerance."""
+        scale = torch.maximum(step.y0.abs(), step.y1.abs()).mul_(self.rtol).add_(self.atol)
+        return float(self.norm(step.error().div_(scale)))
 
     def accepts_end(self, y: Tensor) -> bool:
         return True  # the error of each step was finite

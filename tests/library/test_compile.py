@@ -27,7 +27,7 @@ from odenet import (
     solve,
     solve_event,
 )
-from odenet.compile import problem
+from odenet import compile as problem
 
 TIMES = torch.linspace(0, 2, 5, dtype=torch.float64)
 compiles = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++ to compile with")
@@ -49,9 +49,7 @@ def initial_state(dtype=torch.float64):
     return torch.linspace(-1, 1, 6, dtype=dtype).view(2, 3)
 
 
-def solved(
-    method, control, rule, *, ts=TIMES, dtype=torch.float64, field=None, compile=False
-):
+def solved(method, control, rule, *, ts=TIMES, dtype=torch.float64, field=None, compile=False):
     """Outputs, the gradients of a loss on all of them, and the stats."""
     field = field or Field(dtype)
     y0, ts = initial_state(dtype).requires_grad_(), ts.clone().requires_grad_()
@@ -288,7 +286,9 @@ def test_parameters_that_are_tied_frozen_or_of_another_precision(uncompiled):
             self.d = nn.Parameter(torch.full((3,), 0.5, dtype=torch.float64), requires_grad=False)
 
         def forward(self, t, y):
-            return torch.tanh(y @ self.a.weight.double().T + self.c * self.d) @ self.b.weight.double()
+            return (
+                torch.tanh(y @ self.a.weight.double().T + self.c * self.d) @ self.b.weight.double()
+            )
 
     for rule in ("checkpoint", "adjoint"):
         assert_equal("dopri5", Adaptive(1e-5, 1e-5), rule, field=Mixed(), tolerance=1e-6)
