@@ -68,19 +68,20 @@ class BackwardSolve:
         pack, unpack = _packing([ys[0]] * (states + 1) + list(params))
         field = _augmented(self.problem.f, params, pack, unpack, trajectory)
         control = self._control(ys[0].numel() * (states + 1))
-        a, gradients = cotangent[-1], [torch.zeros_like(p) for p in params]
+        before = (states + 1) * pack([ys[0]]).numel()  # the parameter gradients in the vector
+        a, state = cotangent[-1], pack([*[ys[-1]] * (states + 1), *map(torch.zeros_like, params)])
         for i in range(len(ts) - 1, 0, -1):
             # The forward state is known here: starting from it forgets the drift of the last piece.
-            state = pack([*ys[i : i + states], a, *gradients])
+            state = torch.cat((pack([*ys[i : i + states], a]), state[before:]))
             piece = control.restart(ts, counts.next_dt)
             problem = self._augmented(field, state, (ts[i], ts[i - 1]), piece, params)
             for step in problem.steps(counts):
                 state = step.y1
-            parts = unpack(state)
-            if states:
-                self._record_drift(parts.pop(0), ys[i - 1])
-            a, gradients = parts[0] + cotangent[i - 1], parts[1:]
-        return [a, *gradients]
+            *arrived, a = unpack(state, states + 1)
+            if arrived:
+                self._record_drift(arrived[0], ys[i - 1])
+            a = a + cotangent[i - 1]
+        return [a, *unpack(state)[states + 1 :]]
 
     def _augmented(
         self,
@@ -136,6 +137,8 @@ def _packing(templates: Sequence[Tensor]) -> tuple[Pack, Unpack]:
 
     def unpack(vector: Tensor, count: int | None = None) -> list[Tensor]:
         """All of them, or the first ``count``."""
+        if alike and count == 2:  # likewise: the state and its adjoint
+            return list(vector[: 2 * sizes[0]].view(2, *templates[0].shape).unbind())
         return [_like(vector[i:j], y) for i, j, y in places[:count]]
 
     return pack, unpack

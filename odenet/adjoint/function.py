@@ -49,4 +49,5 @@ def vjp(pairs: Sequence[tuple[Tensor, Tensor]], inputs: Sequence[Tensor]) -> lis
     if not dependent:
         return [torch.zeros_like(x) for x in inputs]
     outputs, cotangents = zip(*dependent, strict=True)
-    return list(torch.autograd.grad(outputs, inputs, cotangents, materialize_grads=True))
+    found = torch.autograd.grad(outputs, inputs, cotangents, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]

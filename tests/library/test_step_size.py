@@ -21,6 +21,7 @@ class StubStep:
     interpolant = DOPRI5
     y0 = torch.ones(4)
     y1 = torch.ones(4)
+    error_norm = None
 
     def error(self):
         return torch.full((4,), self.scaled_error * 2e-3)
