@@ -15,10 +15,10 @@ SHARED |= {"trained", "training"}
 BELOW = {  # part of a package -> what it may import, besides itself
     "odenet.solvers": set(),
     "odenet.adjoint": {"odenet.solvers"},
-    "odenet.ode": {"odenet.solvers", "odenet.adjoint"},
+    "odenet.compile": {"odenet.solvers", "odenet.adjoint"},
+    "odenet.ode": {"odenet.solvers", "odenet.adjoint", "odenet.compile"},
     "odenet.events": {f"odenet.{part}" for part in SOLVE},
     "odenet.torchdiffeq": {f"odenet.{part}" for part in SOLVE | {"events"}},
-    "odenet.compiled": {"odenet.solvers", "odenet.adjoint"},
     "odenet.models": {f"odenet.{part}" for part in SOLVE},
     "odenet": {f"odenet.{part}" for part in SOLVE | {"events", "torchdiffeq"}},
     "replication": set(),
