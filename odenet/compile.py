@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -46,6 +46,7 @@ from odenet.solvers.step_size import after, first_length, land, next_length, sma
 _SMALL = 4096  # numbers in a state, up to which a call costs more than an attempt made in vain
 _VERSIONS = 64  # of one function, over which torch.compile refuses to make another
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+CONTIGUOUS = torch.contiguous_format
 _TABLES = {"_parameters", "_buffers", "_modules"}  # of every module
 _pure: WeakSet[nn.Module] = WeakSet()
 
@@ -279,8 +280,9 @@ def trained(f: Any) -> dict[str, nn.Parameter]:
     return {name: p for name, p in named if p.requires_grad}
 
 
-@lru_cache
-def _compiled(function: Callable[..., Any], device: str) -> Callable[..., Any]:
+@cache
+def _compiled(function: Callable[..., Any], device: str, *structure: Any) -> Callable[..., Any]:
+    """The compiled function, apart for each structure: one's guards cannot read another's."""
     compile: Any = torch.compile
     return compile(
         function,
@@ -319,9 +321,11 @@ class CompiledProblem(InitialValueProblem):
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The value of a compiled function. Raises what the field raises, or ``ValueError``."""
+        structure = [len(x) if isinstance(x, list | tuple) else x is None for x in arguments]
+        structure += [type(self.traced.f), self.traced.norm is None, self.traced.adjoint is None]
         try:
             with torch.no_grad():
-                return _compiled(function, self.y0.device.type)(*arguments)
+                return _compiled(function, self.y0.device.type, *structure)(*arguments)
         except Exception as error:
             if self.traced.adjoint is None:
                 with torch.no_grad():
@@ -466,11 +470,14 @@ class CompiledReplay(Replay):
         self, cotangent: Tensor, inputs: Sequence[Tensor], saved: Sequence[Tensor]
     ) -> list[Tensor]:
         problem, counts, rest = self.problem, self.stats.begin_backward(), iter(saved)
-        parameters, zero = Parameters(problem), torch.zeros_like(cotangent[0].contiguous())
-        carried = (zero, zero.clone(), torch.zeros_like(parameters.flat))
-        if len(problem.ts) == 2:
-            carried = (cotangent[1].contiguous(), *carried[1:])
-        steps = [(next(rest), next(rest) if span.history else zero) for span in self.spans]
+        parameters, end = Parameters(problem), cotangent[1].clone(memory_format=CONTIGUOUS)
+        if len(problem.ts) > 2:
+            end.zero_()
+        carried = (end, torch.zeros_like(end), torch.zeros_like(parameters.flat))
+        steps = [
+            (next(rest), next(rest) if span.history else torch.zeros_like(end))
+            for span in self.spans
+        ]
         count = 2 if problem.small else 1
         for stop in range(len(steps), 0, -count):
             some = slice(max(stop - count, 0), stop)
@@ -492,15 +499,17 @@ class CompiledReplay(Replay):
         cotangent: Tensor,
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Three | None]:
         """Numbers, steps and outputs, as `pull_back` takes them, of a few steps in order."""
-        missing, zero = count - len(spans), torch.zeros_like(steps[0][0])
+        missing, like = count - len(spans), steps[0][0]
         rows = [[float(not spans[0].history), 0.0, 0.0]]
         rows += [[span.t0, span.t1, 1.0] for span in spans] + [[0.0] * 3] * missing
         outputs: Any = None
         if len(self.problem.ts) > 2:
-            read = [self._read(span, cotangent) for span in spans]
-            none = [(zero, torch.zeros_like(read[0][1]), zero)] * missing
-            outputs = tuple(map(torch.stack, zip(*read, *none, strict=True)))
-        return _numbers(rows, zero.device), [*steps, *[(zero, zero)] * missing], outputs
+            read: Any = [self._read(span, cotangent) for span in spans]
+            read += [tuple(map(torch.zeros_like, read[0]))] * missing
+            outputs = tuple(map(torch.stack, zip(*read, strict=True)))
+        # Each a tensor of its own: code is compiled anew where two arguments are one tensor.
+        none = [(torch.zeros_like(like), torch.zeros_like(like)) for _ in range(missing)]
+        return _numbers(rows, like.device), [*steps, *none], outputs
 
     def _read(self, span: Span, cotangent: Tensor) -> Three:
         """What the outputs in a step add to the cotangents of its end, its slopes, its start."""

@@ -80,7 +80,7 @@ def assert_equal(method, control, rule, *, tolerance=1e-11, **other):
 
 @pytest.fixture
 def uncompiled(monkeypatch):
-    monkeypatch.setattr(problem, "_compiled", lambda function, device: function)
+    monkeypatch.setattr(problem, "_compiled", lambda function, *_: function)
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def runs(monkeypatch):
     names = []
     compiled = problem._compiled
 
-    def noted(function, device):
+    def noted(function, *structure):
         names.append(function.__name__)
-        return compiled(function, device)
+        return compiled(function, *structure)
 
     monkeypatch.setattr(problem, "_compiled", noted)
     return names
@@ -475,7 +475,7 @@ def test_a_missing_compiler_is_told(monkeypatch):
     def fail(*_):
         raise RuntimeError("No working C++ compiler found")
 
-    monkeypatch.setattr(problem, "_compiled", lambda function, device: fail)
+    monkeypatch.setattr(problem, "_compiled", lambda function, *_: fail)
     with pytest.raises(ValueError, match=r"cannot be compiled: No working C\+\+ compiler"):
         solve(Field(), initial_state(), TIMES, Solver(compile=True))
 

@@ -28,7 +28,7 @@ def asked(monkeypatch):
     """The names of the functions that were to be compiled."""
     names = []
 
-    def noted(function, device):
+    def noted(function, *structure):
         names.append(function.__name__)
         return function
 
