@@ -33,7 +33,8 @@ def loose(monkeypatch):
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_all_ways_compute_the_same(outputs, eager, loose):
-    rows, failed = speed.measured("small", outputs, 2, INSTALLED)
+    installed = INSTALLED if outputs == 1 else ["torchdiffeq"]  # diffrax compiles for seconds
+    rows, failed = speed.measured("small", outputs, 2, installed)
     assert not failed
     ways = {(row["gradient"], row["way"]) for row in rows}
     ours = {(True, f"odenet {rule} compile") for rule in ("checkpoint", "adjoint")}
@@ -193,9 +194,9 @@ def test_odenet_is_said_to_be_faster_or_slower_than_torchdiffeq():
 
 def test_compiling_pays_after_as_many_solves_as_it_took_of_their_gain():
     fast = speed_page.compiled(rows(odenet=3, odenet_compile=1))
-    assert "`compile=True` is faster" in fast and "pays after 5,000 to 5,000 solves" in fast
+    assert "`compile=True` is faster" in fast and "for 10 s, which pays after 3,300 solves of one shape." in fast
     slow = speed_page.compiled(rows(odenet=1, odenet_compile=3))
-    assert "`compile=True` is slower" in slow and "never pays" in slow
+    assert "`compile=True` is slower" in slow and "pays never." in slow
     assert "Nothing was compiled" in speed_page.compiled(rows(odenet=1))
 
 

@@ -117,14 +117,10 @@ def compiled(rows: Rows) -> str:
     said = [outcome("`compile=True`", "the eager solve", found, words)]
     said.append(ends("The eager solve takes", found, "the compiled one"))
     first, counts = zip(*paybacks(rows), strict=True)
-    said.append(f"The first call compiles, for {min(first):.0f} to {max(first):.0f} s:")
     pays = [count for count in counts if count < np.inf]
-    if pays:
-        said.append(f"that pays after {many(min(pays))} to {many(max(pays))} solves of one shape")
-        said.append("where it is faster, and elsewhere never." if len(pays) < len(counts) else "")
-    else:
-        said.append("here that never pays.")
-    return " ".join(said).rstrip() + "." * bool(pays and len(pays) == len(counts))
+    after = f"after {span(pays)} solves of one shape" if pays else "never"
+    said.append(f"The first call compiles, for {span(first)} s, which pays {after}")
+    return " ".join(said) + ("; elsewhere never." if 0 < len(pays) < len(counts) else ".")
 
 
 def paybacks(rows: Rows) -> Iterator[tuple[float, float]]:
@@ -142,8 +138,9 @@ def paybacks(rows: Rows) -> Iterator[tuple[float, float]]:
                 yield first, first / gain if gain > 0 else np.inf
 
 
-def many(count: float) -> str:
-    return f"{rounded(count):,.0f}"
+def span(numbers: Sequence[float]) -> str:
+    """The least to the most, to two digits."""
+    return " to ".join(dict.fromkeys(f"{rounded(end(numbers)):,.0f}" for end in (min, max)))
 
 
 def jitted(rows: Rows) -> str:
