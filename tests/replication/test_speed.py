@@ -82,6 +82,12 @@ def test_each_round_has_a_turn_of_every_way_in_another_order(monkeypatch):
     assert times == {name: [1] * 9 for name in "abcd"}
 
 
+def test_a_way_that_took_long_has_no_more_turns(monkeypatch):
+    looks = itertools.count(step=speed.ENOUGH / 2)
+    monkeypatch.setattr(speed.time, "perf_counter", looks.__next__)
+    assert len(speed.interleaved({"slow": lambda: None}, rounds=9)["slow"]) == 2
+
+
 def test_a_time_is_a_mean_over_the_calls_of_a_turn(monkeypatch):
     step = speed.TURN / 3.5
     monkeypatch.setattr(speed.time, "perf_counter", itertools.count(step=step).__next__)
@@ -194,7 +200,10 @@ def test_odenet_is_said_to_be_faster_or_slower_than_torchdiffeq():
 
 def test_compiling_pays_after_as_many_solves_as_it_took_of_their_gain():
     fast = speed_page.compiled(rows(odenet=3, odenet_compile=1))
-    assert "`compile=True` is faster" in fast and "for 10 s, which pays after 3,300 solves of one shape." in fast
+    assert (
+        "`compile=True` is faster" in fast
+        and "for 10 s, which pays after 3,300 solves of one shape." in fast
+    )
     slow = speed_page.compiled(rows(odenet=1, odenet_compile=3))
     assert "`compile=True` is slower" in slow and "pays never." in slow
     assert "Nothing was compiled" in speed_page.compiled(rows(odenet=1))

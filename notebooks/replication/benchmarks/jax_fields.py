@@ -57,7 +57,8 @@ SLOPES: Mapping[str, Slope] = MappingProxyType(
 class Diffrax:
     """The solves of one task, compiled at their first call.
 
-    Differentiated by checkpoints, which is diffrax's default, or by a solve ``backwards``.
+    Differentiated by checkpoints, which is diffrax's default, or by a solve ``backwards``. It does
+    not say how often it evaluates the field: the number returned is 0.
     """
 
     def __init__(self, name: str, work: Task, backwards: bool = False) -> None:
@@ -68,13 +69,13 @@ class Diffrax:
         self._states = jax.jit(self._solved)
         self._gradients = jax.jit(jax.grad(lambda inputs: (self._solved(inputs) ** 2).mean()))
 
-    def states(self) -> tuple[list[np.ndarray], None]:
-        return [np.asarray(jax.block_until_ready(self._states(self._inputs)))], None
+    def states(self) -> tuple[list[np.ndarray], int]:
+        return [np.asarray(jax.block_until_ready(self._states(self._inputs)))], 0
 
-    def gradients(self) -> tuple[list[np.ndarray], None]:
+    def gradients(self) -> tuple[list[np.ndarray], int]:
         """Of the mean square of the states, for the start and the parameters."""
         y0, parameters = jax.block_until_ready(self._gradients(self._inputs))
-        return [np.asarray(x) for x in (y0, *parameters)], None
+        return [np.asarray(x) for x in (y0, *parameters)], 0
 
     def _solved(self, inputs: Any) -> Any:
         y0, parameters = inputs

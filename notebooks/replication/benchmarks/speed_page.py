@@ -70,7 +70,8 @@ def ratios(rows: Rows, pairs: Sequence[Pair]) -> Iterator[Ratio]:
         for gradient, *names in pairs:
             one, other = (rows.get((task, outputs, gradient, name)) for name in names)
             if one and other:
-                each = np.divide(one["seconds"], other["seconds"])
+                both = zip(one["seconds"], other["seconds"], strict=False)
+                each = [a / b for a, b in both]
                 seen = f" at {outputs} times" * (outputs > 1)
                 rule = "adjoint" if "adjoint" in names[0] else "gradient"
                 where = f"{task}{seen}{f', {rule}' * gradient}"
