@@ -44,7 +44,7 @@ setup: $(READY) ## Make the environment (.venv); the other targets do it when ne
 	@$(PY) -c 'import site, sys; open(site.getsitepackages()[0] + "/replication.pth", "w").write(sys.argv[1])' '$(CURDIR)/notebooks'
 	@touch $@
 
-peers: $(READY) ## Add the libraries that 09_speed compares ours with (diffrax, torchode, torchdyn)
+peers: $(READY) ## Add the libraries that bench compares ours with (diffrax, torchode)
 	$(PY) -m pip install -c constraints.txt -e '.[peers]'
 
 replicate: $(READY) ## Run the notebooks and render them as a book (PROFILE=smoke|quick|paper JOBS=4 CLUSTER=tcp://...)
@@ -83,8 +83,10 @@ book: $(READY) ## Render the published evidence (book/chapters)
 readme: $(READY) ## Bring table and figure of README.md up to date with the published evidence
 	@$(REPLICATE) readme
 
-bench: $(READY) ## Error and evaluations on the DETEST problems, beside torchdiffeq and SciPy (time: 09_speed)
+bench: $(READY) ## Beside other libraries: error on the DETEST problems, then time, for the page on speed (minutes)
 	@$(PY) -m replication.benchmarks.precision
+	@OMP_NUM_THREADS=1 $(PY) -m replication.benchmarks.speed
+	@$(PY) -m replication.benchmarks.speed_page
 
 check: $(READY) ## Say which notebooks of PROFILE are fresh, stale or missing
 	@$(REPLICATE) check --profile $(PROFILE)

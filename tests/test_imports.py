@@ -25,7 +25,8 @@ BELOW = {  # part of a package -> what it may import, besides itself
     "replication.runner": set(),
     "replication.data": set(),
     "replication.__main__": {"replication.runner"},
-    "replication.benchmarks": {"odenet"},
+    "replication.benchmarks": {"odenet", "replication.runner"}
+    | {f"replication.{part}" for part in ("peers", "style", "tables")},
     **{
         f"replication.{part}": {"odenet", "replication.data"}
         | {f"replication.{other}" for other in SHARED}

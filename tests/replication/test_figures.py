@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from replication import style, tables
+from replication.benchmarks import speed_page
 from replication.chapters.adjoint import figures as gradients
 from replication.chapters.flows import animation
 from replication.chapters.flows import figures as flows
@@ -19,7 +20,6 @@ from replication.chapters.mnist import figures as accuracy
 from replication.chapters.nfe import figures as cost
 from replication.chapters.poisson import figures as poisson
 from replication.chapters.resnets import figures as depth
-from replication.chapters.speed import figures as speed
 from replication.chapters.spirals import figures as forecasts
 from replication.chapters.verdicts import figures as verdicts
 
@@ -88,8 +88,9 @@ def kept_rows(along):
     return [{"rule": "adjoint", along: at, "kept": k, "peak": p} for at, k, p in rows]
 
 
-def timed_row(way, error=1):
-    return {"way": way, "error": error, "seconds": [0.001, 0.002, 0.003, 0.004, 0.005]}
+def timed_row(task, way="odenet", gradient=False):
+    seconds = [0.001, 0.002, 0.003, 0.004, 0.005]
+    return {"task": task, "outputs": 1, "gradient": gradient, "way": way, "seconds": seconds}
 
 
 OBSERVED = {"t": [1.0, 2.0], "state": [[1, -1], [2, -2]]}
@@ -183,8 +184,8 @@ PLOTS = {
     "rmse_and_ratio": lambda: forecasts.rmse_and_ratio(
         [30, 100], {"ODE": [SEVERAL, SINGLE], "RNN": [SINGLE] * 2}, {"RNN": [SEVERAL] * 2}, [2, 1]
     ),
-    "work_precision": lambda: speed.work_precision(
-        {name: [timed_row("odenet"), timed_row("odenet compiled", 2)] for name in "abc"}
+    "times": lambda: speed_page.drawn(
+        speed_page.by_key([timed_row(name, way) for name in "abc" for way in ("odenet", "SciPy")])
     ),
     "against_paper": lambda: verdicts.against_paper(
         [claim(printed=0.1), claim("inconclusive", 2.0, printed=4, low=-1, high=5)]
@@ -341,24 +342,6 @@ def test_time_is_drawn_relative_to_the_longest():
 
 def boxes(ax):
     return [patch.get_bbox().extents.tolist() for patch in ax.patches]
-
-
-def test_times_are_medians_in_milliseconds_with_a_bar_between_the_quartiles():
-    ax = speed.work_precision({"small": [timed_row("odenet", 0.1)]}).axes[0]
-    (line, _, (bar,)), *_ = ax.containers
-    assert (*line.get_xdata(), *line.get_ydata()) == (0.1, 3.0)
-    assert np.array_equal(bar.get_segments()[0], [[0.1, 2.0], [0.1, 4.0]])
-
-
-def test_a_library_has_one_colour_and_is_filled_where_it_is_compiled():
-    rows = [timed_row(way) for way in ("odenet", "odenet compiled", "SciPy", "diffrax")]
-    eager, compiled, other, jitted = (
-        container[0] for container in speed.work_precision({"small": rows}).axes[0].containers
-    )
-    assert eager.get_color() == compiled.get_color() != other.get_color()
-    assert eager.get_markerfacecolor() == other.get_markerfacecolor() == "none"
-    assert compiled.get_markerfacecolor() == compiled.get_color()
-    assert jitted.get_markerfacecolor() == jitted.get_color()
 
 
 def test_what_the_paper_prints_is_a_box_around_its_marks():

@@ -1,0 +1,94 @@
+"""diffrax on the tasks, whose fields are written again in JAX. Usable where both are installed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from replication.benchmarks.tasks import Task
+
+try:
+    import diffrax
+    import jax
+    import jax.numpy as jnp
+except ModuleNotFoundError:  # the benchmark says so
+    pass
+
+Slope = Callable[[Any, Any, Any], Any]  # (t, y, parameters) -> dy/dt
+
+
+def small(t: Any, y: Any, p: Sequence[Any]) -> Any:
+    return jnp.tanh(y**3 @ p[0].T + p[1]) @ p[2].T + p[3]
+
+
+def benchmark(t: Any, y: Any, p: Sequence[Any]) -> Any:
+    return jnp.tanh(jax.nn.softplus(y @ p[0].T + p[1]) @ p[2].T + p[3])
+
+
+def flow(t: Any, state: Any, p: Sequence[Any]) -> Any:
+    h = jnp.tanh(state[:, :2] @ p[0].T + p[1])
+    change = (h * h - 1) @ (p[0] * p[2].T).sum(1)
+    return jnp.concatenate((h @ p[2].T + p[3], change[:, None]), 1)
+
+
+def mnist(t: Any, y: Any, p: Sequence[Any]) -> Any:
+    """Parameters: weight and bias of three norms, then of two convolutions."""
+    for i in range(2):
+        y = jax.nn.relu(group_norm(y, *p[2 * i : 2 * i + 2]))
+        time = jnp.full_like(y[:, :1], t)
+        y = jax.lax.conv(jnp.concatenate((time, y), 1), p[6 + 2 * i], (1, 1), "SAME")
+        y = y + p[7 + 2 * i][:, None, None]
+    return group_norm(y, *p[4:6])
+
+
+def group_norm(y: Any, weight: Any, bias: Any) -> Any:
+    groups = y.reshape(len(y), min(32, len(weight)), -1)
+    mean, variance = groups.mean(2, keepdims=True), groups.var(2, keepdims=True)
+    normal = ((groups - mean) / jnp.sqrt(variance + 1e-5)).reshape(y.shape)
+    return normal * weight[:, None, None] + bias[:, None, None]
+
+
+SLOPES: Mapping[str, Slope] = MappingProxyType(
+    {"small": small, "benchmark": benchmark, "flow": flow, "mnist": mnist}
+)
+
+
+class Diffrax:
+    """The solves of one task, compiled at their first call.
+
+    Differentiated by checkpoints, which is diffrax's default, or by a solve ``backwards``. It does
+    not say how often it evaluates the field: the number returned is 0.
+    """
+
+    def __init__(self, name: str, work: Task, backwards: bool = False) -> None:
+        adjoints = (diffrax.RecursiveCheckpointAdjoint, diffrax.BacksolveAdjoint)
+        self._adjoint = adjoints[backwards]()
+        self._slope, self._ts, self._tolerance = SLOPES[name], work.ts.numpy(), work.tolerance
+        self._inputs = jnp.array(work.y0.numpy()), [jnp.array(p.detach()) for p in work.parameters]
+        self._states = jax.jit(self._solved)
+        self._gradients = jax.jit(jax.grad(lambda inputs: (self._solved(inputs) ** 2).mean()))
+
+    def states(self) -> tuple[list[np.ndarray], int]:
+        return [np.asarray(jax.block_until_ready(self._states(self._inputs)))], 0
+
+    def gradients(self) -> tuple[list[np.ndarray], int]:
+        """Of the mean square of the states, for the start and the parameters."""
+        y0, parameters = jax.block_until_ready(self._gradients(self._inputs))
+        return [np.asarray(x) for x in (y0, *parameters)], 0
+
+    def _solved(self, inputs: Any) -> Any:
+        y0, parameters = inputs
+        ts = jnp.array(self._ts)
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(self._slope),
+            diffrax.Dopri5(),
+            ts[0],
+            ts[-1],
+            None,
+            y0,
+            args=parameters,
+            saveat=diffrax.SaveAt(ts=ts) if len(ts) > 2 else diffrax.SaveAt(t0=True, t1=True),
+            stepsize_controller=diffrax.PIDController(rtol=self._tolerance, atol=self._tolerance),
+            adjoint=self._adjoint,
+        ).ys

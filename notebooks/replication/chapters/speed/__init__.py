@@ -1,1 +1,0 @@
-"""Chapter 09: time and error beside other libraries."""

@@ -1,0 +1,265 @@
+"""`make bench`: all libraries do the same work, the clock is fair, the page says what it found."""
+
+import itertools
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import odenet.compile.problem
+from replication.benchmarks import jax_fields, speed, speed_page
+from replication.benchmarks.tasks import TASKS, task
+
+ROOT = Path(__file__).parents[2]
+INSTALLED = [name for name in speed.PEERS if speed.find_spec(name)]
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Compiled functions run as they are: what they compute is tested with the library."""
+    monkeypatch.setattr(odenet.compile.problem, "_compiled", lambda function, device: function)
+
+
+@pytest.fixture
+def loose(monkeypatch):
+    """Tasks at a tolerance that takes few steps."""
+    easy = {"tolerance": 1e-3, "exact": ("dopri8", 1e-6)}
+    monkeypatch.setattr(speed, "task", lambda name, n: replace(task(name, n), **easy))
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_all_ways_compute_the_same(outputs, eager, loose):
+    rows, failed = speed.measured("small", outputs, 2, set(INSTALLED) - {"diffrax"})
+    assert not failed
+    ways = {(row["gradient"], row["way"]) for row in rows}
+    ours = {(True, f"odenet {rule} compile") for rule in ("checkpoint", "adjoint")}
+    assert ways > ours | {(False, "odenet"), (False, "odenet compile"), (False, "SciPy")}
+    for row in rows:
+        assert 0 < row["error"] < 0.05, row["way"]
+        assert len(row["seconds"]) == 2 and row["first_seconds"] > 0
+        assert row["evaluations"] > 7
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("diffrax" not in INSTALLED, reason="diffrax is not installed")
+def test_diffrax_computes_the_same_with_either_adjoint(loose):
+    work = speed.task("small", 1)
+    truth = speed.exact(work)
+    ways = speed.ways("small", work, ["diffrax"]).items()
+    theirs = {key: way for key, way in ways if key[1] != "SciPy" and "odenet" not in key[1]}
+    found = {key: speed.first(way, work.field, truth[key[0]]) for key, way in theirs.items()}
+    assert set(found) == {(False, "diffrax"), (True, "diffrax"), (True, "diffrax backsolve")}
+    for row in found.values():
+        assert 0 < row["error"] < 0.05 and row["evaluations"] is None
+
+
+def test_a_way_that_fails_is_left_out_with_its_reason(monkeypatch, loose, capsys):
+    def broken(function, device):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(odenet.compile.problem, "_compiled", broken)
+    rows, failed = speed.measured("small", 1, 1, ())
+    assert {row["way"] for row in failed} == {
+        "odenet compile",
+        "odenet checkpoint compile",
+        "odenet adjoint compile",
+    }
+    assert all("no compiler here" in row["reason"] for row in failed)
+    assert {row["way"] for row in rows} >= {"odenet", "odenet adjoint", "SciPy"}
+    assert "small, odenet compile fails: ValueError" in capsys.readouterr().out
+
+
+def test_a_library_that_is_missing_is_named_and_skipped(monkeypatch, capsys):
+    find = speed.find_spec
+    monkeypatch.setattr(speed, "find_spec", lambda name: name != "torchode" and find(name))
+    versions, missing = speed.available()
+    assert missing == ["torchode"] and "torchode" not in versions
+    said = "torchode is not installed: skipped; `make peers` installs it\n"
+    assert capsys.readouterr().out == said
+    assert not [key for key in speed.ways("small", task("small", 1), versions) if "torchode" in key]
+
+
+def test_each_round_has_a_turn_of_every_way_in_another_order(monkeypatch):
+    monkeypatch.setattr(speed.time, "perf_counter", itertools.count().__next__)  # a second a look
+    order = []
+    calls = {name: (lambda name=name: order.append(name)) for name in "abcd"}
+    times = speed.interleaved(calls, rounds=9)
+    rounds = ["".join(order[i : i + 4]) for i in range(0, len(order), 4)]
+    assert len(rounds) == 9 and len(set(rounds)) > 4
+    assert {"".join(sorted(turns)) for turns in rounds} == {"abcd"}
+    assert times == {name: [1] * 9 for name in "abcd"}
+
+
+def test_a_way_that_took_long_has_no_more_turns(monkeypatch):
+    looks = itertools.count(step=speed.ENOUGH / 2)
+    monkeypatch.setattr(speed.time, "perf_counter", looks.__next__)
+    assert len(speed.interleaved({"slow": lambda: None}, rounds=9)["slow"]) == 2
+
+
+def test_a_time_is_a_mean_over_the_calls_of_a_turn(monkeypatch):
+    step = speed.TURN / 3.5
+    monkeypatch.setattr(speed.time, "perf_counter", itertools.count(step=step).__next__)
+    made = []
+    times = speed.interleaved({"quick": lambda: made.append(1)}, rounds=3)
+    assert len(made) == 3 * 4
+    assert times["quick"] == pytest.approx([step] * 3)
+
+
+def test_the_record_is_written_and_its_table_shown(monkeypatch, tmp_path, capsys):
+    row = {"task": "small", "outputs": 1, "gradient": True, "way": "odenet"}
+    row |= {"first_seconds": 1.0, "error": 1e-5, "evaluations": 44, "seconds": [0.001, 0.003]}
+    asked = []
+    monkeypatch.setattr(speed, "measured", lambda *given: asked.append(given[:3]) or ([row], []))
+    for name in ("one_core", "warm_up"):
+        monkeypatch.setattr(speed, name, lambda: None)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
+    out = tmp_path / "speed.json"
+    speed.main(["--rounds", "4", "--tasks", "small", "mnist", "--out", str(out)])
+    record = json.loads(out.read_text())
+    assert asked == [("small", 1, 4), ("small", 100, 4), ("mnist", 1, 3)]
+    assert record["rows"] == [row] * 3 and record["failed"] == []
+    assert {"versions", "missing", "processor", "threads", "started", "commit"} < set(record)
+    assert "odenet, gradient" in capsys.readouterr().out
+
+
+def test_a_task_is_the_same_for_the_same_seed_and_leaves_the_generator_alone():
+    state = torch.get_rng_state()
+    first, again, other = task("flow", 1, 0), task("flow", 1, 0), task("flow", 1, 1)
+    assert torch.equal(first.y0, again.y0) and not torch.equal(first.y0, other.y0)
+    assert all(map(torch.equal, first.parameters, again.parameters))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_trace_of_the_flow_is_that_of_its_jacobian():
+    work = task("flow", 1)
+    state = work.y0[:3]
+    jacobian = torch.func.jacrev(lambda z: work.field(0.0, torch.cat((z, state[:, 2:]), 1)))
+    slopes = jacobian(state[:, :2])[:, :2]  # of each point's slope, for each point
+    traces = torch.stack([slopes[i, :, i].trace() for i in range(3)])
+    torch.testing.assert_close(work.field(0.0, state)[:, 2], -traces)
+
+
+def test_an_unknown_task_is_named():
+    with pytest.raises(ValueError, match="unknown task 'large'; known: small"):
+        task("large", 1)
+
+
+@pytest.mark.skipif("diffrax" not in INSTALLED, reason="diffrax is not installed")
+@pytest.mark.parametrize("name", TASKS)
+def test_the_fields_in_jax_are_those_in_pytorch(name):
+    work = task(name, 1)
+    arrays = [x.detach().numpy() for x in (work.y0, *work.parameters)]
+    with torch.no_grad():
+        expected = work.field(0.3, work.y0).numpy()
+    found = np.asarray(jax_fields.SLOPES[name](0.3, arrays[0], arrays[1:]))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def rows(**times):
+    """Two tasks, of which each way takes these milliseconds, and more in slow rounds."""
+    return speed_page.by_key(
+        [
+            {
+                "task": name,
+                "outputs": 1,
+                "gradient": gradient,
+                "way": way.replace("_", " "),
+                "first_seconds": 10.0,
+                "error": 1e-5,
+                "seconds": [ms / 1e3 * slow for slow in (1, 2, 1, 3)],
+            }
+            for name in ("flow", "mnist")
+            for gradient in (False, True)
+            for way, ms in times.items()
+        ]
+    )
+
+
+def test_ratios_are_taken_round_by_round():
+    found = list(speed_page.ratios(rows(a=3, b=1), [(False, "a", "b"), (True, "a", "c")]))
+    assert found == [speed_page.Ratio(name, 3, 3, 3) for name in ("flow", "mnist")]
+
+
+WORDS = ("slower than", "level with", "faster than")
+
+
+@pytest.mark.parametrize(
+    ("quartiles", "said"),
+    [
+        ([(0.8, 0.9), (0.7, 0.8)], "**A is slower than B in all 2 comparisons.**"),
+        ([(0.9, 1.1), (0.7, 0.8), (0.7, 0.8)], "slower than B in 2 of 3 comparisons, level with"),
+        ([(1.1, 1.2), (1.2, 1.3), (0.7, 0.8)], "faster than B in 2 of 3 comparisons, slower than"),
+    ],
+)
+def test_faster_and_slower_is_what_both_quartiles_say(quartiles, said):
+    found = [speed_page.Ratio("x", low, (low + high) / 2, high) for low, high in quartiles]
+    assert said in speed_page.outcome("A", "B", found, WORDS)
+
+
+def test_odenet_is_said_to_be_faster_or_slower_than_torchdiffeq():
+    assert "odenet is faster than torchdiffeq in all 2" in speed_page.eager(
+        rows(odenet=1, torchdiffeq_odeint=3)
+    )
+    assert "odenet is slower than torchdiffeq in all 2" in speed_page.eager(
+        rows(odenet=3, torchdiffeq_odeint=1)
+    )
+    assert "was not measured" in speed_page.eager(rows(odenet=1))
+
+
+def test_compiling_pays_after_as_many_solves_as_it_took_of_their_gain():
+    fast = speed_page.compiled(rows(odenet=3, odenet_compile=1))
+    assert (
+        "`compile=True` is faster" in fast
+        and "for 10 s, which pays after 3,300 solves of one shape." in fast
+    )
+    slow = speed_page.compiled(rows(odenet=1, odenet_compile=3))
+    assert "`compile=True` is slower" in slow and "pays never." in slow
+    assert "Nothing was compiled" in speed_page.compiled(rows(odenet=1))
+
+
+def test_the_compiled_gradient_waits_for_the_compiled_solve_too():
+    both = rows(odenet_compile=1, odenet_checkpoint=5, odenet_checkpoint_compile=1)
+    assert set(speed_page.paybacks(both)) == {(20.0, 20 / ((5 - 1) * 1.5e-3))}
+    never = rows(odenet=1, odenet_compile=1)
+    assert {count for _, count in speed_page.paybacks(never)} == {math.inf}
+
+
+def test_diffrax_is_said_to_be_faster_or_slower_and_why_only_where_it_is():
+    slower = speed_page.jitted(rows(odenet_compile=3, diffrax=1))
+    assert (
+        "odenet is slower than diffrax, jitted, in all" in slower and speed_page.PRODUCTS in slower
+    )
+    assert "there diffrax is ahead" in slower
+    faster = speed_page.jitted(rows(odenet_compile=1, diffrax=3))
+    assert (
+        "odenet is faster than diffrax, jitted, in all" in faster
+        and speed_page.PRODUCTS not in faster
+    )
+    assert "there odenet is ahead" in faster
+    assert "was not measured" in speed_page.jitted(rows(odenet=1))
+
+
+def test_a_task_has_a_line_of_its_own_and_what_was_not_measured_is_empty():
+    _, _, name, first, second, *_ = speed_page.medians(rows(odenet=2, SciPy=1)).splitlines()
+    assert name == "| **flow** |  |  |  |"
+    assert first == "| odenet | 3 |  | 1e-05 |"
+    assert second == "| SciPy | 1.5 |  | 1e-05 |"
+
+
+def test_times_are_drawn_in_milliseconds_filled_without_gradient_and_hollow_with_it():
+    ways = {"odenet": 2, "odenet_backprop": 4}
+    ax = speed_page.drawn(rows(**ways)).axes[0]
+    bar, solve, _, gradient = ax.lines
+    assert bar.get_xdata() == pytest.approx([2, 4.5])
+    assert (solve.get_xdata()[0], gradient.get_xdata()[0]) == pytest.approx((3, 6))
+    assert solve.get_markerfacecolor() != gradient.get_markerfacecolor() == "none"
+
+
+def test_the_page_shows_the_committed_record():
+    record = json.loads((ROOT / "book/records/speed.json").read_text())
+    for name, content in speed_page.made(record).items():
+        assert (ROOT / "book" / name).read_text() == content, f"{name} is behind: make bench"
