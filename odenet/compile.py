@@ -321,7 +321,9 @@ class CompiledProblem(InitialValueProblem):
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The value of a compiled function. Raises what the field raises, or ``ValueError``."""
-        structure = [len(x) if isinstance(x, list | tuple) else x is None for x in arguments]
+        structure: list[Any] = [
+            len(x) if isinstance(x, list | tuple) else x is None for x in arguments
+        ]
         structure += [type(self.traced.f), self.traced.norm is None, self.traced.adjoint is None]
         try:
             with torch.no_grad():

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import odenet.compile.problem
 import pytest
 import torch
 
-import odenet.compile.problem
 from replication.benchmarks import jax_fields, speed, speed_page
 from replication.benchmarks.tasks import TASKS, task
 
