@@ -357,10 +357,10 @@ def compiled_problem(problem: InitialValueProblem) -> CompiledProblem:
     return CompiledProblem(**vars(problem), traced=traced, data=data, ahead=ahead)
 
 
-def _given(field: Any, method: Any, control: Control, device: torch.device) -> tuple[Traced, Three]:
+def _given(field: Any, method: Any, control: Control, device: torch.device) -> tuple[Traced, Any]:
     table = _table(method.tableau, device)
     if not isinstance(control, Adaptive):
-        return Traced(method.tableau.fsal, method.order, None, field), (table, table, table)
+        return Traced(method.tableau.fsal, method.order, None, field), (table, None, None)
     law = _numbers([getattr(control, name) for name in Law._fields], device)
     traced = Traced(method.tableau.fsal, method.order, control.norm, field)
     return traced, (table, _tolerances(control, device), law)

@@ -15,6 +15,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils._pytree import tree_flatten
 
 from odenet import (
     METHODS,
@@ -509,6 +510,37 @@ def test_compiled_adaptive_solve(monkeypatch):
 def test_compiled_fixed_steps_in_single_precision_backwards_in_time():
     settings = {"tolerance": 1e-5, "ts": TIMES.flip(0), "dtype": torch.float32}
     assert_equal("rk4", FixedSteps(size=0.3), "checkpoint", **settings)
+
+
+def test_code_is_apart_for_each_structure_of_arguments_which_share_no_tensor(monkeypatch):
+    """Else PyTorch compiles anew, or fails when it says why it does."""
+    seen = {}
+
+    def noted(function, *structure):
+        def checked(*arguments):
+            leaves, spec = tree_flatten(arguments)
+            tensors = [id(x) for x in leaves if isinstance(x, torch.Tensor)]
+            assert len(tensors) == len(set(tensors))
+            assert seen.setdefault((function, structure), spec) == spec
+            return function(*arguments)
+
+        return checked
+
+    monkeypatch.setattr(problem, "_compiled", noted)
+    for small in (4096, 0):
+        monkeypatch.setattr(problem, "_SMALL", small)
+        for method, control in CONFIGURATIONS.values():
+            for rule in ("checkpoint", "adjoint"):
+                for ts in (TIMES, TIMES[::4], TIMES[:2]):
+                    solved(method, control, rule, ts=ts, compile=True)
+
+
+@compiles
+def test_small_and_large_states_few_and_many_outputs_are_compiled_beside_each_other(monkeypatch):
+    ends = TIMES[::4]
+    for ts, steps, small in ((ends, 4, 4096), (TIMES, 4, 4096), (ends, 3, 4096), (ends, 3, 0)):
+        monkeypatch.setattr(problem, "_SMALL", small)
+        assert_equal("euler", FixedSteps(steps), "checkpoint", ts=ts)
 
 
 @compiles
