@@ -335,8 +335,9 @@ class CompiledProblem(InitialValueProblem):
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(
                 f"compile=True: this solve cannot be compiled: {reason}\nThe field must take its "
-                "time as a tensor without dimensions and must not branch on values; a norm must "
-                "return a tensor. Rewrite it so, or take compile=False"
+                "time as a tensor without dimensions and must not branch on values, nor read them "
+                "(t * torch.ones_like(y) instead of torch.full_like(y, t)); a norm must return a "
+                "tensor. Rewrite it so, or take compile=False"
             ) from error
 
 
