@@ -345,9 +345,11 @@ def compiled_problem(problem: InitialValueProblem) -> CompiledProblem:
     """The problem with compiled steps.
 
     Raises ``ValueError`` for a field that has hooks, or changes itself when it is called, and for
-    parameters that are not its own.
+    complex parameters.
     """
     field: Any = getattr(problem.f, "__wrapped__", problem.f)
+    if any(p.is_complex() for p in problem.params):
+        raise ValueError("compile=True takes real parameters alone: take compile=False")
     if isinstance(field, nn.Module):
         _check_hooks(field)
         if field not in _pure:
@@ -546,20 +548,15 @@ class CompiledBackwardSolve(BackwardSolve):
         start, flat = super().pullback(cotangent, [inputs[0], parameters.flat], saved)
         return [start, *parameters.split(flat)]
 
-    def _augmented(
-        self,
-        field: Field,
-        state: Tensor,
-        ts: tuple[float, float],
-        control: Control,
-        params: Sequence[Tensor],
+    def _prepared(
+        self, piece: InitialValueProblem, params: Sequence[Tensor]
     ) -> InitialValueProblem:
         whole = self.problem
-        traced, data = _given(whole.traced.f, self.method, control, state.device)
+        traced, data = _given(whole.traced.f, piece.method, piece.control, piece.y0.device)
         traced = traced._replace(adjoint=(params[0], whole.y0.shape))
         # A piece between two of many outputs is an attempt or two.
         ahead = 3 if whole.small and len(whole.ts) == 2 else 1
-        return CompiledProblem(field, state, ts, self.method, control, (), traced, data, ahead)
+        return CompiledProblem(**vars(piece), traced=traced, data=data, ahead=ahead)
 
 
 class Parameters:

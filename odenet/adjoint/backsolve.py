@@ -73,9 +73,9 @@ class BackwardSolve:
         for i in range(len(ts) - 1, 0, -1):
             # The forward state is known here: starting from it forgets the drift of the last piece.
             state = torch.cat((pack([*ys[i : i + states], a]), state[before:]))
-            piece = control.restart(ts, counts.next_dt)
-            problem = self._augmented(field, state, (ts[i], ts[i - 1]), piece, params)
-            for step in problem.steps(counts):
+            again, span = control.restart(ts, counts.next_dt), (ts[i], ts[i - 1])
+            piece = InitialValueProblem(field, state, span, self.method, again)
+            for step in self._prepared(piece, params).steps(counts):
                 state = step.y1
             *arrived, a = unpack(state, states + 1)
             if arrived:
@@ -83,16 +83,11 @@ class BackwardSolve:
             a = a + cotangent[i - 1]
         return [a, *unpack(state)[states + 1 :]]
 
-    def _augmented(
-        self,
-        field: Field,
-        state: Tensor,
-        ts: tuple[float, float],
-        control: Control,
-        params: Sequence[Tensor],
+    def _prepared(
+        self, piece: InitialValueProblem, params: Sequence[Tensor]
     ) -> InitialValueProblem:
-        """The problem that is solved backwards from one output to the one before."""
-        return InitialValueProblem(field, state, ts, self.method, control)
+        """The problem from one output back to the one before, as it is solved."""
+        return piece
 
     def _control(self, without_params: int) -> Control:
         if not (self.seminorm and isinstance(self.control, Adaptive)):

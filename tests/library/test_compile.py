@@ -384,6 +384,19 @@ def test_params_that_compiled_code_cannot_see_are_refused():
             solve(field, initial_state(), TIMES, Solver(compile=True), params=(weight,))
 
 
+def test_complex_parameters_are_refused():
+    class Turns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rate = nn.Parameter(torch.tensor(0.1 + 1j))
+
+        def forward(self, t, y):
+            return (self.rate * y).real
+
+    with pytest.raises(ValueError, match="real parameters alone"):
+        solve(Turns(), torch.ones(2), TIMES, Solver(compile=True))
+
+
 def test_a_second_derivative_is_refused(uncompiled):
     y0 = initial_state().requires_grad_()
     ys = solve(Field(), y0, TIMES, Solver(compile=True)).ys
