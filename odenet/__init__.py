@@ -30,3 +30,5 @@ __all__ = [
     "solve_event",
     "steps",
 ]
+
+NUMERICS: int = 1  # raised when a numerical result changes on purpose: kept trials depend on it

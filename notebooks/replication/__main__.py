@@ -1,21 +1,20 @@
-"""Command line of the replication: run, check, verdicts, book, readme, cache."""
+"""Command line of the replication: run, figures, check, verdicts, book, readme."""
 
 import argparse
 import sys
 import time
 from collections.abc import Sequence
 
-from replication.runner import book, first_edition, readme
+from replication.runner import book, figures, first_edition, readme
 from replication.runner.claims.verdicts import columns, judged, sentence
+from replication.runner.executors import executor
 from replication.runner.files import locked, require_writable
 from replication.runner.jobs import plan
 from replication.runner.parameters import typed
 from replication.runner.profiles import EVIDENCE, OWN, Profile
 from replication.runner.progress import LOG, duration, logged
 from replication.runner.run import run
-from replication.runner.trials import inventory
-from replication.runner.trials.engines import require_engine
-from replication.runner.trials.entries import cache
+from replication.runner.trials import cache_folder, sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,28 +33,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m replication", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (_run, _check, _verdicts, _book):
+    for command in (_run, _figures, _check, _verdicts, _book, _readme):
         sub = commands.add_parser(command.__name__.lstrip("_"), help=command.__doc__)
         sub.set_defaults(command=command)
-        sub.add_argument("--profile", help="smoke, quick, paper (default: quick)")
-        if command is _run:
+        if command not in (_figures, _readme):
+            names = "smoke, quick, paper (default: quick)"
+            sub.add_argument("--profile", default="quick", help=names)
+        if command in (_run, _figures):
             sub.add_argument("stems", nargs="*", metavar="NOTEBOOK", help="default: all")
+        if command is _run:
             sub.add_argument("-p", nargs="+", action="extend", metavar="NAME=VALUE", default=[])
-            limit = "time allowed for each notebook (default: no limit)"
+            limit = "time allowed for each cell (default: no limit)"
             sub.add_argument("--limit", type=_seconds, metavar="SECONDS", help=limit)
-    commands.add_parser("readme", help=_readme.__doc__).set_defaults(command=_readme)
-    _add_cache(commands.add_parser("cache", help=_cache.__doc__))
     return parser
-
-
-def _add_cache(sub: argparse.ArgumentParser) -> None:
-    sub.set_defaults(command=_cache)
-    clear = sub.add_subparsers().add_parser("clear", help=_clear.__doc__)
-    clear.set_defaults(command=_clear)
-    names = "an experiment, or a pattern of entries such as 'spirals/*seed0*'"
-    clear.add_argument("patterns", nargs="*", metavar="PATTERN", help=names)
-    clear.add_argument("--state", choices=inventory.STATES, help="only entries in this state")
-    clear.add_argument("--yes", action="store_true", help="remove them; else they are listed only")
 
 
 def _seconds(text: str) -> float:
@@ -67,11 +57,11 @@ def _seconds(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> int:
     """run the notebooks that are not fresh"""
-    given = typed(" ".join(options.p))
-    profile = Profile(options.profile or (OWN if given else "quick"))
-    jobs = plan(profile, options.stems, given)
-    require_writable(profile.work, profile.chapters, profile.records, cache())
-    require_engine()
+    profile = Profile(options.profile)
+    jobs = plan(profile, options.stems, typed(" ".join(options.p)))
+    require_writable(profile.work, profile.chapters, profile.records, cache_folder())
+    with executor():  # whatever it asks for can be had
+        pass
     began = time.monotonic()
     with locked(profile.work / "lock"), logged(profile.work / "run.log"):
         failed = run(jobs, options.limit)
@@ -82,12 +72,24 @@ def _run(options: argparse.Namespace) -> int:
             *(profile.name, len(jobs), duration(time.monotonic() - began), tail),
             (profile.work / "run.log").relative_to(profile.root),
         )
+    if profile.name == EVIDENCE and not failed and len(jobs) == len(profile.stems):
+        records = [job.kept() or {} for job in jobs]
+        sweep(profile.trials, [each["trial"] for kept in records for each in kept["trials"]])
     return 1 if failed else 0
+
+
+def _figures(options: argparse.Namespace) -> int:
+    """draw the published chapters anew from kept trials; exit status 1 if a number changed"""
+    profile = Profile(EVIDENCE)
+    jobs = plan(profile, options.stems)
+    require_writable(profile.work, profile.chapters)
+    with locked(profile.work / "lock"), logged(profile.work / "run.log"):
+        return 0 if figures.redraw(jobs) else 1
 
 
 def _check(options: argparse.Namespace) -> int:
     """say which notebooks are fresh, stale or missing, and why; exit status 1 if not all fresh"""
-    profile = Profile(options.profile or "quick")
+    profile = Profile(options.profile)
     standings = {job.stem: job.standing() for job in plan(profile)}
     for stem, (state, reasons) in standings.items():
         since = "; ".join(reasons) if state == "stale" else ""
@@ -104,7 +106,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _verdicts(options: argparse.Namespace) -> int:
     """judge the paper's claims by the records at hand"""
-    profile = Profile(options.profile or "quick")
+    profile = Profile(options.profile)
     rows = judged(profile.root, profile.records)
     lines = [("claim", "verdict", "here", "expected")]
     for row in rows:
@@ -119,7 +121,7 @@ def _verdicts(options: argparse.Namespace) -> int:
 
 def _book(options: argparse.Namespace) -> int:
     """render the executed notebooks"""
-    profile = Profile(options.profile or "quick")
+    profile = Profile(options.profile)
     require_writable(profile.work)
     try:
         with locked(profile.work / "book.lock"):
@@ -136,27 +138,6 @@ def _readme(options: argparse.Namespace) -> int:
     for path in readme.refresh(Profile(EVIDENCE).root):
         print(f"Written anew: {path}")
     return 0
-
-
-def _cache(options: argparse.Namespace) -> int:
-    """list the finished and unfinished trials that are kept"""
-    print(inventory.table(inventory.items()))
-    print(f"They lie in {inventory.shelf()}. Remove some with: make forget TRIALS='spirals/*'")
-    return 0
-
-
-def _clear(options: argparse.Namespace) -> int:
-    """remove trials that are kept, but none that a process works on"""
-    chosen = inventory.choose(inventory.items(), options.patterns, options.state)
-    if not options.yes:
-        print(inventory.table(chosen))
-        raise ValueError("nothing removed: give --yes (make: YES=1) to remove these")
-    gone = inventory.remove(chosen)
-    print(f"Removed {inventory.total(gone)}")
-    busy = [item.name for item in chosen if item not in gone]
-    if busy:
-        print(f"Kept, because a process works on it: {', '.join(busy)}")
-    return 1 if busy else 0
 
 
 if __name__ == "__main__":

@@ -1,90 +1,91 @@
 """A chapter: the source notebook with the outputs of a run woven in, and where they came from."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import nbformat
+from jinja2 import Environment, StrictUndefined
 from nbformat import NotebookNode, v4
 
 from replication.runner.files import write
 from replication.runner.jobs import Job
-from replication.runner.outputs import settled
+from replication.runner.metrics import TRIALS
 from replication.runner.progress import duration
+from replication.runner.trials import cache_folder
+
+_DROPPED = (TRIALS, "application/vnd.jupyter.widget-view+json")  # for the runner; a random id
+_NOTED = ("execution", "ExecuteTime", "papermill", "collapsed", "scrolled")  # by editors
+_TEMPLATE = Path(__file__).with_name("provenance.md.j2").read_text(encoding="utf-8")
+_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 
 
-def publish(job: Job, executed: NotebookNode) -> None:
+def publish(job: Job, executed: NotebookNode, record: Mapping[str, Any]) -> None:
     """The job's chapter is its source notebook with the outputs of `executed`.
 
-    Everything else comes from the source, except for the cells that a run adds: so the copy holds
-    no times and no random ids, and always the current prose.
+    Everything else comes from the source and from the record: so the copy holds no times and no
+    random ids, and always the current prose.
     """
-    injected, origin = (_tagged(executed, tag) for tag in ("injected-parameters", "provenance"))
+    injected = [cell for cell in executed.cells if "injected-parameters" in _tags(cell)]
     ran = [cell for cell in executed.cells if cell.cell_type == "code" and cell not in injected]
     chapter = v4.new_notebook(metadata=job.source.metadata)
     for place, source in enumerate(job.source.cells):
-        cell = NotebookNode(source, id=source.get("id", f"cell-{place}"), metadata=_lasting(source))
+        lasting = {key: value for key, value in source.metadata.items() if key not in _NOTED}
+        cell = NotebookNode(source, id=source.get("id", f"cell-{place}"), metadata=lasting)
         if cell.cell_type == "code":
             done = ran.pop(0)
-            outputs = settled(done.outputs, job.profile.root)
+            outputs = list(settled(done.outputs, job.profile.root))
             cell.update(outputs=outputs, execution_count=done.execution_count)
         chapter.cells.append(cell)
-        if "parameters" in cell.metadata.get("tags", []):
-            chapter.cells += injected
-    chapter.cells += origin
+        if "parameters" in _tags(cell):
+            chapter.cells += [_renamed(cell, "injected-parameters") for cell in injected]
+    chapter.cells.append(_renamed(provenance_cell(record, job.own()), "provenance"))
     write(job.chapter, nbformat.writes(chapter) + "\n")
 
 
-def _lasting(cell: NotebookNode) -> NotebookNode:
-    """The cell's metadata without what editors note about a session."""
-    noted = ("execution", "ExecuteTime", "papermill", "collapsed", "scrolled")
-    return NotebookNode({key: value for key, value in cell.metadata.items() if key not in noted})
+def settled(outputs: Iterable[NotebookNode], root: Path) -> Iterator[NotebookNode]:
+    """`outputs` without what differs from run to run and from machine to machine.
+
+    What went to the standard error was for the person who ran it, some data for the runner. Paths
+    start at `root` or at a name.
+    """
+    for output in outputs:
+        if output.get("name") == "stderr":
+            continue
+        output = NotebookNode(output)
+        if "text" in output:
+            output.text = portable(output.text, root)
+        if "data" in output:
+            output.data = NotebookNode(
+                (mime, portable(value, root) if isinstance(value, str) else value)
+                for mime, value in output.data.items()
+                if mime not in _DROPPED
+            )
+        if output.get("data", True):
+            yield output
 
 
-def _tagged(notebook: NotebookNode, tag: str) -> list[NotebookNode]:
-    cells = [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
-    for cell in cells:
-        cell.update(id=tag, metadata={"tags": [tag]})
-    return cells
+def portable(text: str, root: Path) -> str:
+    """`text` without places of this machine: paths in the clone at `root` start there."""
+    text = _ADDRESS.sub("at 0x...", text)
+    for folder, name in ((root, "."), (cache_folder(), "$ODENET_CACHE"), (Path.home(), "~")):
+        text = re.sub(rf"(?<![\w.~/-]){re.escape(str(folder.resolve()))}(?![\w.-])", name, text)
+    return text
+
+
+def _tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def _renamed(cell: NotebookNode, tag: str) -> NotebookNode:
+    return NotebookNode(cell, id=tag, metadata={"tags": [tag]})
 
 
 def provenance_cell(record: Mapping[str, Any], own: Mapping[str, object]) -> NotebookNode:
     """Where the chapter came from, and the command that makes it again with `own` parameters."""
-    origin = record["provenance"]
-    commit = f"`{origin['commit'] or 'none'}`" + (" with local changes" if origin["dirty"] else "")
-    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
-    memory = origin.get("peak_memory_mib")
     values = " ".join(f"{name}={value}".replace(" ", "") for name, value in own.items())
     command = f"make notebook NB={record['notebook']}" + (f' P="{values}"' if values else "")
-    lines = [
-        "---",
-        f"Made by profile **{record['profile']}** at commit {commit} on {_minute(origin)} UTC in "
-        f"{duration(origin['seconds'])}" + (f", with {memory:.0f} MiB at most." if memory else "."),
-        *_trainings(record["trials"]),
-        f"Seeds: {', '.join(map(str, origin['seeds'])) or 'none'}. {_machine(origin)}. "
-        f"Python {origin['python']}, {versions}.",
-        f"Run it again: `{command}`",
-    ]
-    return v4.new_markdown_cell("\n\n".join(lines), metadata={"tags": ["provenance"]})
-
-
-def _trainings(trials: Sequence[Mapping[str, Any]]) -> list[str]:
-    """When, where and how long the chapter's trials ran, be it long before the chapter was made."""
-    if not trials:
-        return []
-    days = sorted(trial["started"][:10] for trial in trials)
-    period = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-    seconds = duration(sum(trial["seconds"] for trial in trials))
-    found = sum(trial["found"] for trial in trials)
-    places = sorted({f"{_machine(trial)}, torch {trial['torch']}" for trial in trials})
-    return [
-        f"Trials: {len(trials)}, begun {period}, {seconds} in all, {found} of them taken from the "
-        f"cache. {'; '.join(places)}."
-    ]
-
-
-def _machine(origin: Mapping[str, Any]) -> str:
-    return f"{origin['processor']}, device {origin['device']}, threads: {origin['threads']}"
-
-
-def _minute(origin: Mapping[str, Any]) -> str:
-    return origin["started"].replace("T", " ")[:16]
+    template = Environment(undefined=StrictUndefined, trim_blocks=True).from_string(_TEMPLATE)
+    text = template.render(record, command=command, duration=duration)
+    return v4.new_markdown_cell(text.strip())

@@ -10,14 +10,12 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
+import odenet
 from replication.runner import first_edition, record
 from replication.runner.files import digest
 from replication.runner.parameters import checked, declared
 from replication.runner.profiles import OWN, Profile, choose
 from replication.runner.sources import bare, imports, modules
-
-# Where and how a trial runs does not change its numbers, which name the code they depend on.
-ENGINE = "replication.runner.trials"
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,11 @@ class Job:
     @property
     def record(self) -> Path:
         return self.profile.records / f"{self.stem}.json"
+
+    def own(self) -> dict[str, object]:
+        """The parameters that differ from what the notebook says itself."""
+        defaults = declared(self.source)
+        return {name: value for name, value in self.parameters.items() if value != defaults[name]}
 
     def kept(self) -> dict | None:
         """The record of the last complete run, or None; ValueError for a damaged file."""
@@ -88,10 +91,11 @@ def summarises(source: NotebookNode) -> bool:
 
 
 def fingerprint(job: Job) -> dict[str, Any]:
-    """Digests of what the job's result depends on besides its parameters.
+    """What the job's result depends on besides its parameters.
 
-    `cells`: its code; `modules`: the modules of this clone that they import; `inputs`: for a
-    notebook that summarises, the claims and the records, and whether those are fresh.
+    Digests of its code (`cells`), and of the modules of this clone that they import and that can
+    change a number (`modules`); `numerics`, the library's number of that name; and for a notebook
+    that summarises, the claims and the records, and whether those are fresh (`inputs`).
     """
     cells = [
         TransformerManager().transform_cell(cell.source)
@@ -102,7 +106,8 @@ def fingerprint(job: Job) -> dict[str, Any]:
     inputs = _inputs(job.profile) if summarises(job.source) else {}
     return {
         "cells": digest([bare(cell) for cell in cells]),
-        "modules": modules(job.profile.code, names, without=ENGINE),
+        "modules": modules(job.profile.code, names),
+        "numerics": {"odenet.NUMERICS": odenet.NUMERICS},
         "inputs": {name: digest(value) for name, value in inputs.items()},
     }
 
@@ -127,8 +132,8 @@ def changes(job: Job, kept: Mapping[str, Any]) -> list[str]:
             for name in _differing(old, new)
         ]
         found += [f"parameters {', '.join(names)}"] if names else []
-    for kind in ("modules", "inputs"):
-        names = _differing(then[kind], now[kind])
+    for kind in ("modules", "numerics", "inputs"):
+        names = _differing(then.get(kind, {}), now[kind])
         found += [f"{kind} {', '.join(names)}"] if names else []
     return found
 

@@ -64,6 +64,11 @@ class Profile:
         return (self.root / "book" if self.name == EVIDENCE else self.work) / "records"
 
     @property
+    def trials(self) -> Path:
+        """The published trials: of each its numbers, and files that fit into the repository."""
+        return self.root / "book" / "trials"
+
+    @property
     def html(self) -> Path:
         site = self.work.parent if self.name == EVIDENCE else self.work
         return site / "html" / "index.html"

@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import platform
-import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from nbformat import NotebookNode
 
-from replication.runner.machine import device, processor
+from replication.runner.machine import changed, code_commit, device, processor
 from replication.runner.metrics import MIME, TRIALS, Metric
 
 _PACKAGES = ("odenet", "torch", "torchvision", "numpy", "scipy", "matplotlib", "papermill")
@@ -48,16 +47,13 @@ def load(path: Path) -> dict | None:
 
 
 def provenance(root: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Commit, machine, versions and seeds of a run that starts now."""
+    """Code, machine, versions and seeds of a run that starts now."""
     first = parameters.get("seed")
     count = parameters.get("seeds", 1)
-    commit = git(root, "rev-parse", "HEAD")
-    # The runner itself writes the evidence, so that does not make the tree dirty.
-    evidence = (":!book/chapters", ":!book/records")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "dirty": bool(commit and git(root, "status", "--porcelain", "--", ".", *evidence)),
+        "code_commit": code_commit(root),
+        "dirty": changed(root),
         "processor": processor(),
         "device": device(),
         "threads": torch.get_num_threads(),
@@ -65,12 +61,3 @@ def provenance(root: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "seeds": list(range(first, first + count)) if isinstance(first, int) else [],
     }
-
-
-def git(root: Path, *arguments: str) -> str | None:
-    try:
-        return subprocess.check_output(
-            ["git", *arguments], cwd=root, text=True, stderr=subprocess.DEVNULL
-        ).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from replication.runner.record import git
+from replication.runner.machine import git
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,35 @@
 """Run notebooks in fresh kernels of this environment; leave a chapter and a record of each."""
 
+import errno
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import papermill
 from nbformat import NotebookNode
 
-from replication.runner.chapter import provenance_cell, publish
-from replication.runner.failures import brief, disk_full, keep
+from replication.runner.chapter import publish
+from replication.runner.claims.rules import rows_of
 from replication.runner.files import write
 from replication.runner.jobs import Job, fingerprint
-from replication.runner.kernel import execute
-from replication.runner.parameters import declared
-from replication.runner.profiles import OWN
-from replication.runner.progress import LOG, duration, environment, forwarded
+from replication.runner.kernel import KernelEnded, execute
+from replication.runner.profiles import EVIDENCE, OWN
+from replication.runner.progress import LOG, duration, environment
 from replication.runner.record import provenance, reported, trials
+
+FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
 
 def run(jobs: Sequence[Job], limit: float | None = None) -> list[str]:
     """Each job has a fresh chapter and record, except those returned: the stems that failed.
 
-    What is fresh already only gets the current prose. A notebook that fails, or takes more than
-    `limit` seconds, leaves what it had before, and its unfinished copy as `<stem>.failed.ipynb` in
-    the profile's work folder. After a full disk no other notebook starts.
+    What is fresh already only gets the current prose. A notebook that fails, or has a cell that
+    takes more than `limit` seconds, leaves what it had before, and its unfinished copy as
+    `<stem>.failed.ipynb` in the profile's work folder. After a full disk no other notebook starts.
     """
     failed = []
     for number, job in enumerate(jobs, 1):
@@ -34,9 +39,12 @@ def run(jobs: Sequence[Job], limit: float | None = None) -> list[str]:
             _refresh(job, label, limit)
         except Exception as error:
             failed.append(job.stem)
-            LOG.error("%s  FAILED after %s: %s", label, _elapsed(began), brief(error))
-            _keep(job, label, error)
-            if disk_full(error):
+            LOG.error("%s  FAILED after %s: %s", label, _elapsed(began), _brief(error))
+            if _part(job).exists():  # papermill has written what ran, and the traceback
+                _part(job).replace(_failed(job))
+                copy = _failed(job).relative_to(job.profile.root)
+                LOG.error("%s  what it did until then: %s", label, copy)
+            if any(text in str(error) for text in FULL):
                 LOG.error("The disk is full: make room, then give the same command again.")
                 return [*failed, *(later.stem for later in jobs[number:])]
         finally:
@@ -47,48 +55,43 @@ def run(jobs: Sequence[Job], limit: float | None = None) -> list[str]:
 def _refresh(job: Job, label: str, limit: float | None) -> None:
     state, reasons = job.standing()
     if state == "fresh" and job.profile.name != OWN:
-        publish(job, nbformat.read(job.chapter, as_version=4))
+        publish(job, nbformat.read(job.chapter, as_version=4), job.kept() or {})
         LOG.info("%s  is fresh, skipped", label)
         return
     LOG.info("%s  starts (%s)", label, "; ".join(reasons) or "as asked")
     began = time.monotonic()
-    _execute(job, label, limit)
+    record, executed = finished(job, limit)
+    publish(
+        job, executed, record
+    )  # only a complete result replaces the chapter, and the record comes last
+    write(job.record, json.dumps(record, indent=1) + "\n")
+    _failed(job).unlink(missing_ok=True)
     chapter = job.chapter.relative_to(job.profile.root)
     LOG.info("%s  done in %s: %s", label, _elapsed(began), chapter)
 
 
-def _execute(job: Job, label: str, limit: float | None) -> None:
-    """Run the notebook; only a complete result replaces the chapter, and the record comes last."""
-    made = {
+def finished(
+    job: Job, limit: float | None = None, **settings: str
+) -> tuple[dict[str, Any], NotebookNode]:
+    """The record of a run of the job, and its executed copy; `settings` of its environment."""
+    record: dict[str, Any] = {
         "notebook": job.stem,
         "profile": job.profile.name,
         "parameters": job.parameters,
         "fingerprint": fingerprint(job),
+        "claims": rows_of(job.profile.root, job.stem),
     }
     origin = provenance(job.profile.root, job.parameters)
     began = time.monotonic()
-    executed = _executed(job, label, limit)
-    origin["seconds"] = round(time.monotonic() - began, 1)
-    origin["peak_memory_mib"] = executed.metadata["peak_memory_mib"]
-    numbers = {"metrics": reported(executed), "trials": trials(executed)}
-    record = made | numbers | {"provenance": origin}
-    executed.cells.append(provenance_cell(record, _own(job)))
-    publish(job, executed)
-    write(job.record, json.dumps(record, indent=1) + "\n")
-    _failed(job).unlink(missing_ok=True)
-
-
-def _executed(job: Job, label: str, limit: float | None) -> NotebookNode:
-    """The executed copy of the very cells whose fingerprint was taken, whatever is on disk now."""
+    if job.profile.name == EVIDENCE:
+        settings["ODENET_TRIALS"] = str(job.profile.trials)
+    # The very cells whose fingerprint was taken, whatever is on disk now.
     write(_part(job), nbformat.writes(job.source))
-    with forwarded(label) as progress, environment(**progress):
-        return execute(_part(job), _own(job), job.profile.notebooks, limit)
-
-
-def _own(job: Job) -> dict[str, object]:
-    """The parameters that differ from what the notebook says itself."""
-    defaults = declared(job.source)
-    return {name: value for name, value in job.parameters.items() if value != defaults[name]}
+    with environment(**settings):
+        executed = execute(_part(job), job.own(), job.profile.notebooks, limit)
+    origin["seconds"] = round(time.monotonic() - began, 1)
+    record |= {"metrics": reported(executed), "trials": trials(executed), "provenance": origin}
+    return record, executed
 
 
 def _part(job: Job) -> Path:
@@ -99,15 +102,11 @@ def _failed(job: Job) -> Path:
     return job.profile.work / f"{job.stem}.failed.ipynb"
 
 
-def _keep(job: Job, label: str, error: Exception) -> None:
-    """What ran of the failed job is on disk, and the log says where, or why not."""
-    try:
-        keep(_part(job), _failed(job), error)
-    except OSError as second:
-        LOG.error("%s  what it did until then could not be kept: %s", label, second)
-    else:
-        path = _failed(job).relative_to(job.profile.root)
-        LOG.error("%s  what it did until then: %s", label, path)
+def _brief(error: Exception) -> str:
+    """One line that says what happened."""
+    if isinstance(error, papermill.PapermillExecutionError):
+        return f"{error.ename}: {error.evalue}"
+    return str(error) if isinstance(error, KernelEnded) else f"{type(error).__name__}: {error}"
 
 
 def _elapsed(began: float) -> str:

@@ -7,8 +7,8 @@ import yaml
 
 from replication.runner import record
 from replication.runner.claims.rules import Claim, read
+from replication.runner.machine import git
 from replication.runner.profiles import Profile
-from replication.runner.record import git
 
 
 def has_history(root: Path) -> bool:

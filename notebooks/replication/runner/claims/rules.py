@@ -76,6 +76,16 @@ def load(path: Path, known: Mapping[str, Offer]) -> list[Claim]:
     return sorted(claims, key=lambda claim: order.index(claim.number))
 
 
+def rows_of(root: Path, stem: str) -> list[dict[str, Any]]:
+    """Of each claim on the notebook `stem`: what its record keeps to be judged by."""
+    claims = read(Profile("smoke", root))
+    return [
+        {"id": claim.id, "metric": claim.metric, "accept": list(claim.accept)}
+        for claim in claims
+        if claim.metric.partition(".")[0] == stem
+    ]
+
+
 class _Loader(yaml.SafeLoader):
     """YAML in which no key may be given twice: plain YAML would keep the last one silently."""
 

@@ -1,1 +1,0 @@
-"""Trials: each computed once, kept by content, wherever it may run."""
