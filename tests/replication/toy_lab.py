@@ -5,6 +5,8 @@ import sys
 import time
 from pathlib import Path
 
+from replication.runner import trials
+
 HELPER = '"""Help."""\n\ndef double(x):\n    """Twice x."""\n    return 2 * x  # exact\n'
 EXPERIMENT = '''
 """Toy experiments. Files beside this one let the tests see and steer what runs."""
@@ -102,6 +104,7 @@ def load():
 
 def forget() -> None:
     """The next `load` reads the files again."""
+    trials._code.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == "lab"]:
         del sys.modules[name]
 
