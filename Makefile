@@ -9,6 +9,9 @@ export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN
 # Where trainings run: here one by one, in JOBS=4 local processes, or on the Dask scheduler at CLUSTER=tcp://host:8786.
 export ODENET_JOBS := $(or $(JOBS),$(ODENET_JOBS))
 export ODENET_CLUSTER := $(or $(CLUSTER),$(ODENET_CLUSTER))
+# Threads that wait for each other let other programs work: GNU's OpenMP, then LLVM's and Intel's.
+export GOMP_SPINCOUNT ?= 1000
+export KMP_BLOCKTIME ?= 1
 # glibc gives memory of this size back at once and fetches it again, page by page, at the next tensor: keep it.
 export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
@@ -25,7 +28,7 @@ CONDA_PYTHON := $(if $(CONDA_PREFIX),$(shell $(CONDA_PREFIX)/bin/python -Ic \
 PY := $(or $(CONDA_PYTHON),.venv/bin/python)
 READY := $(if $(CONDA_PYTHON),,.venv/ready)
 REPLICATE := $(PY) -m replication
-LIMITED := $(if $(LIMIT),--limit $(LIMIT))# seconds for each notebook
+LIMITED := $(if $(LIMIT),--limit $(LIMIT))# seconds for each cell
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,17 +91,14 @@ bench: $(READY) ## Beside other libraries: error on the DETEST problems, then ti
 	@OMP_NUM_THREADS=1 $(PY) -m replication.benchmarks.speed
 	@$(PY) -m replication.benchmarks.speed_page
 
+figures: $(READY) ## Draw the published chapters anew from their kept trials, without training (NB=07_poisson)
+	@$(REPLICATE) figures $(NB)
+
 check: $(READY) ## Say which notebooks of PROFILE are fresh, stale or missing
 	@$(REPLICATE) check --profile $(PROFILE)
 
 verdicts: $(READY) ## Judge the claims by the records of PROFILE
 	@$(REPLICATE) verdicts --profile $(PROFILE)
-
-cache: $(READY) ## List the trainings that are kept, finished and unfinished
-	@$(REPLICATE) cache
-
-forget: $(READY) ## Remove kept trainings: make forget TRIALS='spirals/*' STATE=outdated YES=1
-	@$(REPLICATE) cache clear $(if $(STATE),--state '$(STATE)') $(if $(YES),--yes) $(foreach trial,$(TRIALS),'$(trial)')
 
 lab: $(READY) ## Open JupyterLab in this environment
 	$(PY) -m jupyter lab notebooks
@@ -109,4 +109,4 @@ clean: ## Delete rendered books and tool caches; keep evidence, results, data an
 usage:
 	@echo 'usage: make notebook NB=03_mnist P="epochs=2 seed=1"' >&2; exit 2
 
-.PHONY: help setup peers replicate notebook test lint types unit nbval smoke book readme bench check verdicts cache forget lab clean usage
+.PHONY: help setup peers replicate notebook test lint types unit nbval smoke book readme bench check verdicts figures lab clean usage

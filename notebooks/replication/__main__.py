@@ -38,7 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         if command not in (_figures, _readme):
             names = "smoke, quick, paper (default: quick)"
-            sub.add_argument("--profile", default="quick", help=names)
+            default = None if command is _run else "quick"  # with parameters of one's own: custom
+            sub.add_argument("--profile", default=default, help=names)
         if command in (_run, _figures):
             sub.add_argument("stems", nargs="*", metavar="NOTEBOOK", help="default: all")
         if command is _run:
@@ -57,7 +58,7 @@ def _seconds(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> int:
     """run the notebooks that are not fresh"""
-    profile = Profile(options.profile)
+    profile = Profile(options.profile or (OWN if options.p else "quick"))
     jobs = plan(profile, options.stems, typed(" ".join(options.p)))
     require_writable(profile.work, profile.chapters, profile.records, cache_folder())
     with executor():  # whatever it asks for can be had

@@ -79,11 +79,11 @@ def partial(root: Path, stem: str = "03_plain") -> str:
 
 
 @pytest.mark.slow
-def test_a_killed_runner_leaves_no_process_and_what_was_finished(clone, capsys):
+def test_a_killed_runner_leaves_no_kernel_and_what_was_finished(clone, capsys):
     with start(clone, "run") as process:
         until(lambda: pids(clone), process)
         process.kill()
-    until(lambda: not any(map(running, pids(clone))))
+    until(lambda: not running(pids(clone)[0]))
     assert job(clone).standing() == ("fresh", [])
     assert job(clone, "03_plain").standing() == ("missing", ["no result yet"])
     (clone / "notebooks/go on").touch()

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -221,6 +223,31 @@ def test_the_end_of_a_local_process_is_explained_and_leaves_what_had_finished(la
     assert find(place_of(lab.die, lab.Trial(seed=0)))
 
 
+ASK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import lab.experiment as lab
+import torch
+torch.set_num_threads(2)
+from replication.runner import run_trials
+run_trials(lab.learn, [lab.Trial(seed=1), lab.Trial(seed=0)])
+"""
+
+
+@pytest.mark.slow
+def test_local_processes_end_with_the_one_that_was_killed(lab, tmp_path, monkeypatch):
+    monkeypatch.setenv("ODENET_JOBS", "2")
+    asking = subprocess.Popen([sys.executable, "-c", ASK, str(tmp_path)])
+    toy_lab.until((tmp_path / "lab/pid").exists)
+    asking.kill()
+    asking.wait()
+    stat = Path("/proc", (tmp_path / "lab/pid").read_text(), "stat")
+    toy_lab.until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z")
+    (tmp_path / "lab/go").touch()
+    again = run_trials(lab.learn, [lab.Trial(seed=1)])
+    assert calls(again[0]) == 2, "what the killed one had learnt was not lost"
+
+
 # Published trials
 
 
@@ -247,7 +274,9 @@ def test_where_nothing_may_train_a_trial_that_is_not_published_is_named(
 ):
     monkeypatch.setenv("ODENET_TRAIN", "no")
     assert run_trials(lab.learn, [lab.Trial()])[0].evidence["found"]
-    with pytest.raises(TrialError, match="not among the published trials: experiment/ode-seed3-"):
+    with pytest.raises(
+        TrialError, match="1 of 2 trials.*\n.*ode-seed3-.* is not among the published trials"
+    ):
         run_trials(lab.learn, [lab.Trial(), lab.Trial(seed=3)])
 
 

@@ -24,7 +24,10 @@ def metered(name: str, folder: Path) -> Iterator[Callable[[], dict[str, Any]]]:
     `seconds` has the parts that were interrupted, each until it last wrote to `folder`: what came
     after is done again.
     """
-    first: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": 0.0}
+    first: dict[str, Any] = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": 0.0,
+    }
     before = _interrupted(folder) or first
     began = time.monotonic()
     write(folder / SPENT, json.dumps({**before, "since": time.time()}))

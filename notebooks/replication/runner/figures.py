@@ -9,7 +9,7 @@ from replication.runner.files import write
 from replication.runner.jobs import Job
 from replication.runner.metrics import Metric, shown
 from replication.runner.progress import LOG
-from replication.runner.run import finished
+from replication.runner.run import brief, finished
 
 
 def redraw(jobs: Sequence[Job]) -> bool:
@@ -21,8 +21,13 @@ def redraw(jobs: Sequence[Job]) -> bool:
         if kept is None or first_edition.made(kept):
             LOG.info("%s  has no trials of this edition yet, skipped", label)
             continue
-        record, executed = finished(job, ODENET_TRAIN="no")
-        moved = changes(kept["metrics"], record["metrics"])
+        try:
+            record, executed = finished(job, ODENET_TRAIN="no")
+        except Exception as error:
+            moved = [brief(error)]
+        else:
+            moved = changes(kept["metrics"], record["metrics"])
+        job.part.unlink(missing_ok=True)
         if not moved:
             again = {**kept, "fingerprint": record["fingerprint"]}
             publish(job, executed, again)

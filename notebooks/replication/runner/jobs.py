@@ -35,6 +35,16 @@ class Job:
     def record(self) -> Path:
         return self.profile.records / f"{self.stem}.json"
 
+    @property
+    def part(self) -> Path:
+        """The copy that is being executed."""
+        return self.profile.work / f"{self.stem}.part.ipynb"
+
+    @property
+    def failed(self) -> Path:
+        """What ran of the last run, where that failed."""
+        return self.profile.work / f"{self.stem}.failed.ipynb"
+
     def own(self) -> dict[str, object]:
         """The parameters that differ from what the notebook says itself."""
         defaults = declared(self.source)

@@ -39,16 +39,16 @@ def run(jobs: Sequence[Job], limit: float | None = None) -> list[str]:
             _refresh(job, label, limit)
         except Exception as error:
             failed.append(job.stem)
-            LOG.error("%s  FAILED after %s: %s", label, _elapsed(began), _brief(error))
-            if _part(job).exists():  # papermill has written what ran, and the traceback
-                _part(job).replace(_failed(job))
-                copy = _failed(job).relative_to(job.profile.root)
+            LOG.error("%s  FAILED after %s: %s", label, _elapsed(began), brief(error))
+            if job.part.exists():  # papermill has written what ran, and the traceback
+                job.part.replace(job.failed)
+                copy = job.failed.relative_to(job.profile.root)
                 LOG.error("%s  what it did until then: %s", label, copy)
             if any(text in str(error) for text in FULL):
                 LOG.error("The disk is full: make room, then give the same command again.")
                 return [*failed, *(later.stem for later in jobs[number:])]
         finally:
-            _part(job).unlink(missing_ok=True)
+            job.part.unlink(missing_ok=True)
     return failed
 
 
@@ -65,7 +65,7 @@ def _refresh(job: Job, label: str, limit: float | None) -> None:
         job, executed, record
     )  # only a complete result replaces the chapter, and the record comes last
     write(job.record, json.dumps(record, indent=1) + "\n")
-    _failed(job).unlink(missing_ok=True)
+    job.failed.unlink(missing_ok=True)
     chapter = job.chapter.relative_to(job.profile.root)
     LOG.info("%s  done in %s: %s", label, _elapsed(began), chapter)
 
@@ -86,23 +86,15 @@ def finished(
     if job.profile.name == EVIDENCE:
         settings["ODENET_TRIALS"] = str(job.profile.trials)
     # The very cells whose fingerprint was taken, whatever is on disk now.
-    write(_part(job), nbformat.writes(job.source))
+    write(job.part, nbformat.writes(job.source))
     with environment(**settings):
-        executed = execute(_part(job), job.own(), job.profile.notebooks, limit)
+        executed = execute(job.part, job.own(), job.profile.notebooks, limit)
     origin["seconds"] = round(time.monotonic() - began, 1)
     record |= {"metrics": reported(executed), "trials": trials(executed), "provenance": origin}
     return record, executed
 
 
-def _part(job: Job) -> Path:
-    return job.profile.work / f"{job.stem}.part.ipynb"
-
-
-def _failed(job: Job) -> Path:
-    return job.profile.work / f"{job.stem}.failed.ipynb"
-
-
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
     """One line that says what happened."""
     if isinstance(error, papermill.PapermillExecutionError):
         return f"{error.ename}: {error.evalue}"
