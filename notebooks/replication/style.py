@@ -9,6 +9,7 @@ An *estimate* is a mapping with `mean`, `low`, `high` and `values` (one value pe
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.style
@@ -18,50 +19,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-GREY = "#777777"
+GREY = "#777777"  # as in book.mplstyle
 # Okabe and Ito's colours that stand out from a white page as well as from a dark one.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 WIDTH = 6.4  # inches: 614 px on the page, so that 11 pt text stays legible on a phone
-STYLE: dict[str, Any] = {
-    "figure.facecolor": "none",
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.08,
-    "savefig.facecolor": "none",
-    "svg.hashsalt": "odenet",
-    "font.family": "DejaVu Sans",
-    "font.size": 11,
-    "axes.titlesize": 11.5,
-    "axes.labelsize": 11,
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-    "legend.fontsize": 10,
-    "legend.frameon": False,
-    "legend.handlelength": 2.4,
-    "axes.facecolor": "none",
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": GREY,
-    "axes.titlecolor": GREY,
-    "axes.titlelocation": "left",
-    "text.color": GREY,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": GREY,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 6,
-}
 Estimate = Mapping[str, Any]
 
 
 def use() -> None:
     """Every figure drawn afterwards in this process has the style of the book."""
-    matplotlib.style.use(STYLE)
+    matplotlib.style.use(Path(__file__).with_name("book.mplstyle"))
 
 
 def new_figure(height: float, rows: int = 1, columns: int = 1, **layout: Any) -> tuple[Figure, Any]:

@@ -3,14 +3,12 @@
 import logging
 import math
 import os
-import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +19,8 @@ from tqdm import tqdm
 from odenet.solvers import SolveStats
 
 Row = dict[str, Any]  # what is known of one epoch
-Loss = Callable[
-    [Tensor, int], tuple[Tensor, SolveStats]
-]  # (members of the batch, step) -> loss, cost
+Batch = Tensor  # its members among the examples
+Loss = Callable[[Batch, int], tuple[Tensor, SolveStats]]  # of a batch, at a step -> loss, cost
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +32,10 @@ class Learner:
     optimizer: Optimizer
     scheduler: LRScheduler  # stepped after each batch
     generator: torch.Generator  # of the CPU; the only source of randomness of the training
+
+    def parts(self) -> dict[str, Any]:
+        """What has a ``state_dict``."""
+        return {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler}
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,7 @@ def train(
     history = restore(learner, checkpoint) or [{"epoch": 0, **evaluate()}]
     per_epoch = schedule.steps_per_epoch
     done = len(history) - 1
-    with (
-        progress_stream() as stream,
-        tqdm(total=schedule.steps, initial=done * per_epoch, file=stream, mininterval=1) as bar,
-    ):
+    with tqdm(total=schedule.steps, initial=done * per_epoch, mininterval=1) as bar:
         for epoch in range(done + 1, schedule.epochs + 1):
             bar.set_description(f"{title} | epoch {epoch}/{schedule.epochs}")
             started = time.perf_counter()
@@ -122,16 +120,9 @@ def column(history: Sequence[Row], name: str) -> list[Any]:
 
 def save(learner: Learner, history: list[Row], path: Path) -> None:
     """``path`` holds the learner's state and the history; at no time does it hold half of them."""
-    save_atomically(
-        {
-            "model": learner.model.state_dict(),
-            "optimizer": learner.optimizer.state_dict(),
-            "scheduler": learner.scheduler.state_dict(),
-            "generator": learner.generator.get_state(),
-            "history": history,
-        },
-        path,
-    )
+    states = {name: part.state_dict() for name, part in learner.parts().items()}
+    state = {**states, "generator": learner.generator.get_state(), "history": history}
+    save_atomically(state, path)
 
 
 def restore(learner: Learner, path: Path) -> list[Row] | None:
@@ -151,9 +142,8 @@ def restore(learner: Learner, path: Path) -> list[Row] | None:
         os.replace(path, aside)
         log.warning("%s is damaged (%s); set aside as %s", path, error, aside.name)
         return None
-    learner.model.load_state_dict(saved["model"])
-    learner.optimizer.load_state_dict(saved["optimizer"])
-    learner.scheduler.load_state_dict(saved["scheduler"])
+    for name, part in learner.parts().items():
+        part.load_state_dict(saved[name])
     learner.generator.set_state(saved["generator"])
     return saved["history"]
 
@@ -164,14 +154,3 @@ def save_atomically(state: Any, path: Path) -> None:
     temporary = path.with_name(path.name + ".part")
     torch.save(state, temporary)
     os.replace(temporary, path)
-
-
-@contextmanager
-def progress_stream() -> Iterator[TextIO]:
-    """Where progress is shown: the file named by ODENET_PROGRESS, or the standard error."""
-    name = os.environ.get("ODENET_PROGRESS")
-    if not name:
-        yield sys.stderr
-        return
-    with open(name, "a", encoding="utf-8") as stream:
-        yield stream

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from odenet.solvers import Counts, SolveStats
 from replication import training
-from replication.training import Learner, Schedule, column, progress_stream, restore, train
+from replication.training import Learner, Schedule, column, restore, train
 
 DATA = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
 SCHEDULE = Schedule(epochs=4, size=50, batch_size=16, clip=1.0)
@@ -198,16 +197,7 @@ def test_impossible_schedule_is_refused(wrong):
         Schedule(*wrong)
 
 
-def test_progress_goes_to_the_file_that_the_environment_names(tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("ODENET_PROGRESS", os.fspath(tmp_path / "progress"))
+def test_progress_is_shown_on_the_standard_error(tmp_path, capsys):
     run(learner(), tmp_path / "checkpoint.pt")
-    shown = (tmp_path / "progress").read_text(encoding="utf-8")
+    shown = capsys.readouterr().err
     assert "toy | epoch 4/4" in shown and "16/16" in shown and "loss=" in shown
-    assert capfd.readouterr().err == ""
-
-
-def test_progress_goes_to_the_standard_error_otherwise(monkeypatch, capsys):
-    monkeypatch.delenv("ODENET_PROGRESS", raising=False)
-    with progress_stream() as stream:
-        print("here", file=stream)
-    assert capsys.readouterr().err == "here\n"
