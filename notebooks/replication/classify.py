@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -37,14 +38,6 @@ def mistakes(logits: Tensor, labels: Tensor) -> list[dict[str, Any]]:
     predicted = logits.argmax(1)
     wrong = (predicted != labels).nonzero()[:, 0]
     taken, right = (logits[wrong, of[wrong]] for of in (predicted, labels))
-    rows = [
-        {"index": index, "label": label, "predicted": instead, "margin": round(margin, 4)}
-        for index, label, instead, margin in zip(
-            wrong.tolist(),
-            labels[wrong].tolist(),
-            predicted[wrong].tolist(),
-            (taken - right).tolist(),
-            strict=True,
-        )
-    ]
-    return sorted(rows, key=lambda row: -row["margin"])[:MOST]
+    columns = {"index": wrong, "label": labels[wrong], "predicted": predicted[wrong]}
+    rows = pd.DataFrame({**columns, "margin": (taken - right).double()}).round({"margin": 4})
+    return rows.sort_values("margin", ascending=False, kind="stable")[:MOST].to_dict("records")

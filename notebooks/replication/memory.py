@@ -7,8 +7,7 @@ however many operations saved it.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -35,13 +34,8 @@ class Held:
         self._hooks.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._hooks.__exit__(kind, error, trace)
+    def __exit__(self, *raised: Any) -> None:
+        self._hooks.__exit__(*raised)
 
     def count(self, x: Tensor, change: int) -> None:
         """``x`` is saved once more (``change`` 1) or less (-1)."""

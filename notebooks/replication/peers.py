@@ -17,14 +17,16 @@ from odenet.solvers import Adaptive, SolveStats
 Way = Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, SolveStats | None]]
 
 
-def ours(rule: Callable[[float], Gradient], method: str = "dopri5") -> Way:
+def ours(
+    rule: Callable[[float], Gradient | str | None], method: str = "dopri5", compile: bool = False
+) -> Way:
     """The way that goes through ``solve``, with the gradient rule for a tolerance."""
 
     def way(
         field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float
     ) -> tuple[Tensor, SolveStats]:
-        control = Adaptive(tolerance, tolerance)
-        solution = solve(field, y0, ts, Solver(method, control, rule(tolerance)))
+        solver = Solver(method, Adaptive(tolerance, tolerance), rule(tolerance), compile)
+        solution = solve(field, y0, ts, solver)
         return solution.ys, solution.stats
 
     return way
@@ -40,16 +42,13 @@ def torchdiffeq_ways() -> Mapping[str, Way]:
 
     Raises ModuleNotFoundError where it is not installed.
     """
-    from torchdiffeq import odeint, odeint_adjoint
+    import torchdiffeq
 
     def way_of(integrate: Callable[..., Tensor]) -> Way:
-        def way(field: nn.Module, y0: Tensor, ts: Tensor, tolerance: float) -> tuple[Tensor, None]:
-            same = {"rtol": tolerance, "atol": tolerance, "method": "dopri5"}
-            return integrate(field, y0, ts, **same), None
+        return lambda field, y0, ts, tolerance: (
+            integrate(field, y0, ts, rtol=tolerance, atol=tolerance, method="dopri5"),
+            None,
+        )
 
-        return way
-
-    return {
-        "torchdiffeq odeint": way_of(odeint),
-        "torchdiffeq odeint_adjoint": way_of(odeint_adjoint),
-    }
+    names = ("odeint", "odeint_adjoint")
+    return {f"torchdiffeq {name}": way_of(getattr(torchdiffeq, name)) for name in names}
