@@ -86,8 +86,7 @@ book: $(READY) ## Render the published evidence (book/chapters)
 readme: $(READY) ## Bring table and figure of README.md up to date with the published evidence
 	@$(REPLICATE) readme
 
-bench: $(READY) ## Beside other libraries: error on the DETEST problems, then time, for the page on speed (minutes)
-	@$(PY) -m replication.benchmarks.precision
+bench: $(READY) ## Time and error beside other libraries, for the page on speed (minutes)
 	@OMP_NUM_THREADS=1 $(PY) -m replication.benchmarks.speed
 	@$(PY) -m replication.benchmarks.speed_page
 

@@ -1,1 +1,1 @@
-"""Error and evaluations beside other libraries."""
+"""Time and error beside other libraries."""

@@ -57,13 +57,11 @@ SLOPES: Mapping[str, Slope] = MappingProxyType(
 class Diffrax:
     """The solves of one task, compiled at their first call.
 
-    Differentiated by checkpoints, which is diffrax's default, or by a solve ``backwards``. It does
-    not say how often it evaluates the field: the number returned is 0.
+    Differentiated by checkpoints, which is diffrax's default. It does not say how often it
+    evaluates the field: the number returned is 0.
     """
 
-    def __init__(self, name: str, work: Task, backwards: bool = False) -> None:
-        adjoints = (diffrax.RecursiveCheckpointAdjoint, diffrax.BacksolveAdjoint)
-        self._adjoint = adjoints[backwards]()
+    def __init__(self, name: str, work: Task) -> None:
         self._slope, self._ts, self._tolerance = SLOPES[name], work.ts.numpy(), work.tolerance
         self._inputs = jnp.array(work.y0.numpy()), [jnp.array(p.detach()) for p in work.parameters]
         self._states = jax.jit(self._solved)
@@ -90,5 +88,4 @@ class Diffrax:
             args=parameters,
             saveat=diffrax.SaveAt(ts=ts) if len(ts) > 2 else diffrax.SaveAt(t0=True, t1=True),
             stepsize_controller=diffrax.PIDController(rtol=self._tolerance, atol=self._tolerance),
-            adjoint=self._adjoint,
         ).ys
