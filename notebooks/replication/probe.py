@@ -22,18 +22,15 @@ def probe(model: Classifier, images: Tensor, tolerances: Sequence[float]) -> dic
 
     Both are empty for a model without an ODE block.
     """
-    if not isinstance(model.block, ODEBlock):
-        return {"nfe": [], "there_and_back": []}
-    model.eval()
-    state = model.stem(images)
-    ends = [model.block(state, dopri5(tolerance)) for tolerance in tolerances]
-    return {
-        "nfe": [stats.forward.nfe for _, stats in ends],
-        "there_and_back": [
-            there_and_back_error(model.block.field, state, end, tolerance)
-            for (end, _), tolerance in zip(ends, tolerances, strict=True)
-        ],
-    }
+    found: dict[str, list] = {"nfe": [], "there_and_back": []}
+    if isinstance(model.block, ODEBlock):
+        state = model.eval().stem(images)
+        for tolerance in tolerances:
+            end, stats = model.block(state, dopri5(tolerance))
+            error = there_and_back_error(model.block.field, state, end, tolerance)
+            found["nfe"].append(stats.forward.nfe)
+            found["there_and_back"].append(error)
+    return found
 
 
 @torch.no_grad()

@@ -30,8 +30,7 @@ def loose(monkeypatch):
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_all_ways_compute_the_same(outputs, eager, loose):
-    rows, failed = speed.measured("small", outputs, 2, set(INSTALLED) - {"diffrax"})
-    assert not failed
+    rows = speed.measured("small", outputs, 2, set(INSTALLED) - {"diffrax"})
     ways = {(row["gradient"], row["way"]) for row in rows}
     ours = {(True, f"odenet {rule} compile") for rule in ("checkpoint", "adjoint")}
     assert ways > ours | {(False, "odenet"), (False, "odenet compile"), (False, "SciPy")}
@@ -57,14 +56,13 @@ def test_a_way_that_fails_is_left_out_with_its_reason(monkeypatch, loose, capsys
         raise RuntimeError("no compiler here")
 
     monkeypatch.setattr(odenet.compile, "_compiled", broken)
-    rows, failed = speed.measured("small", 1, 1, ())
-    assert {row["way"] for row in failed} == {
-        "odenet compile",
-        "odenet checkpoint compile",
-        "odenet adjoint compile",
-    }
-    assert all("no compiler here" in row["reason"] for row in failed)
-    assert {row["way"] for row in rows} >= {"odenet", "odenet adjoint", "SciPy"}
+    rows = speed.measured("small", 1, 1, ())
+    reasons = {row["way"]: row["reason"] for row in rows if "reason" in row}
+    failed = {f"odenet {rule}compile" for rule in ("", "checkpoint ", "adjoint ")}
+    assert reasons.keys() == failed
+    assert all("no compiler here" in reason for reason in reasons.values())
+    measured = {row["way"] for row in rows if "seconds" in row}
+    assert measured >= {"odenet", "odenet adjoint", "SciPy"} and not measured & failed
     assert "small, odenet compile fails: ValueError" in capsys.readouterr().out
 
 
@@ -84,41 +82,43 @@ def test_a_library_that_is_missing_is_named_and_skipped(monkeypatch, capsys):
 def test_each_round_has_a_turn_of_every_way_in_another_order(monkeypatch):
     monkeypatch.setattr(speed.time, "perf_counter", itertools.count().__next__)  # a second a look
     order = []
-    calls = [lambda name=name: order.append(name) for name in "abcd"]
-    times = speed.interleaved(calls, rounds=9)
+    calls = [(lambda name=name: order.append(name), []) for name in "abcd"]
+    speed.take_turns(calls, rounds=9)
     rounds = ["".join(order[i : i + 4]) for i in range(0, len(order), 4)]
     assert len(rounds) == 9 and len(set(rounds)) > 4
     assert {"".join(sorted(turns)) for turns in rounds} == {"abcd"}
-    assert times == [[1] * 9] * 4
+    assert [times for _, times in calls] == [[1] * 9] * 4
 
 
 def test_a_way_that_took_long_has_no_more_turns(monkeypatch):
     looks = itertools.count(step=speed.ENOUGH / 2)
     monkeypatch.setattr(speed.time, "perf_counter", looks.__next__)
-    (times,) = speed.interleaved([lambda: None], rounds=9)
+    times = []
+    speed.take_turns([(lambda: None, times)], rounds=9)
     assert len(times) == 2
 
 
 def test_a_time_is_a_mean_over_the_calls_of_a_turn(monkeypatch):
     step = speed.TURN / 3.5
     monkeypatch.setattr(speed.time, "perf_counter", itertools.count(step=step).__next__)
-    made = []
-    (times,) = speed.interleaved([lambda: made.append(1)], rounds=3)
+    made, times = [], []
+    speed.take_turns([(lambda: made.append(1), times)], rounds=3)
     assert len(made) == 3 * 4
-    assert times == pytest.approx([step] * 3)
+    assert times == pytest.approx([step] * 3, rel=1e-3)
 
 
 def test_the_record_is_written_and_its_table_shown(monkeypatch, tmp_path, capsys):
     row = {"task": "small", "outputs": 1, "gradient": True, "way": "odenet"}
     row |= {"first_seconds": 1.0, "error": 1e-5, "evaluations": 44, "seconds": [0.001, 0.003]}
     asked = []
-    monkeypatch.setattr(speed, "measured", lambda *given: asked.append(given[:3]) or ([row], []))
+    monkeypatch.setattr(speed, "measured", lambda *given: asked.append(given[:3]) or [row, broken])
     monkeypatch.setattr(speed, "prepare", lambda folder: None)
     out = tmp_path / "speed.json"
+    broken = {"way": "other", "reason": "none"}
     speed.main(["--rounds", "4", "--tasks", "small", "mnist", "--out", str(out)])
     record = json.loads(out.read_text())
     assert asked == [("small", 1, 4), ("small", 100, 4), ("mnist", 1, 3)]
-    assert record["rows"] == [row] * 3 and record["failed"] == []
+    assert record["rows"] == [row] * 3 and record["failed"] == [broken] * 3
     assert {"versions", "missing", "processor", "threads", "started", "commit"} < set(record)
     assert "0.002" in capsys.readouterr().out
 

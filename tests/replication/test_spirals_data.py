@@ -71,8 +71,8 @@ def test_validation_spirals_are_in_neither_part():
     [
         ({"family": "helix"}, "unknown family 'helix'; known: log, archimedean"),
         ({"observed": 101}, "observed must lie between 1 and 100, got 101"),
-        ({"noise": float("nan")}, "noise must not be negative, got nan"),
-        ({"size": 0}, "at least one spiral"),
+        ({"noise": float("nan")}, "noise at least 0, got 4 and nan"),
+        ({"size": 0}, "size must be at least 1"),
     ],
 )
 def test_impossible_requests_are_refused(wrong, message):

@@ -1,7 +1,6 @@
 """diffrax on the tasks, whose fields are written again in JAX. Usable where both are installed."""
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,6 @@ try:
     import jax.numpy as jnp
 except ModuleNotFoundError:  # the benchmark says so
     pass
-
-Slope = Callable[[Any, Any, Any], Any]  # (t, y, parameters) -> dy/dt
 
 
 def small(t: Any, y: Any, p: Sequence[Any]) -> Any:
@@ -49,9 +46,7 @@ def group_norm(y: Any, weight: Any, bias: Any) -> Any:
     return normal * weight[:, None, None] + bias[:, None, None]
 
 
-SLOPES: Mapping[str, Slope] = MappingProxyType(
-    {"small": small, "benchmark": benchmark, "flow": flow, "mnist": mnist}
-)
+SLOPES = {"small": small, "benchmark": benchmark, "flow": flow, "mnist": mnist}
 
 
 class Diffrax:

@@ -129,8 +129,8 @@ def flat(arrays: Sequence[Any]) -> np.ndarray:
 
 def measured(
     name: str, outputs: int, rounds: int, installed: Collection[str]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A row for each call on a task, and the reason of each that fails.
+) -> list[dict[str, Any]]:
+    """A row for each call on a task, with the ``reason`` instead of ``seconds`` where it fails.
 
     ``first_seconds`` are of the first call, in which some compile what no way before them did.
     ``error`` is relative, in the Euclidean norm over all that is returned. ``evaluations`` are
@@ -138,21 +138,18 @@ def measured(
     """
     work = task(name, outputs)
     truth = exact(work)
-    rows, failed, working = [], [], []
+    rows, working = [], []
     for (gradient, way), call in calls(name, work, installed).items():
-        row = {"task": name, "outputs": outputs, "gradient": gradient, "way": way}
+        row: dict[str, Any] = {"task": name, "outputs": outputs, "gradient": gradient, "way": way}
+        rows.append(row)
         try:
             row |= first(call, work.field, truth[gradient])
+            working.append((call, row.setdefault("seconds", [])))
         except Exception as error:  # whatever a library raises: the others go on
-            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-            failed.append(row | {"reason": reason})
-            print(f"{name}, {way}{' with gradients' * gradient} fails: {reason}", flush=True)
-            continue
-        rows.append(row)
-        working.append(call)
-    for row, seconds in zip(rows, interleaved(working, rounds), strict=True):
-        row["seconds"] = [rounded(taken) for taken in seconds]
-    return rows, failed
+            row["reason"] = f"{type(error).__name__}: {error}".partition("\n")[0]
+            print(f"{name}, {way}{' with gradients' * gradient} fails: {row['reason']}", flush=True)
+    take_turns(working, rounds)
+    return rows
 
 
 def first(call: Call, field: nn.Module, truth: np.ndarray) -> dict[str, Any]:
@@ -174,20 +171,17 @@ def rounded(number: float) -> float:
     return float(f"{number:.4g}")
 
 
-def interleaved(calls: Sequence[Call], rounds: int) -> list[list[float]]:
-    """The seconds of each call, in rounds of all, so that a slow moment slows them all.
+def take_turns(calls: Sequence[tuple[Call, list[float]]], rounds: int) -> None:
+    """The seconds of each call join its list, in rounds of all: a slow moment slows them all.
 
     A call whose turns took ``ENOUGH`` seconds has fewer of them.
     """
-    order: list[tuple[Call, list[float]]] = [(call, []) for call in calls]
-    times = [seconds for _, seconds in order]
-    shuffle = random.Random(0).shuffle
+    order, shuffle = list(calls), random.Random(0).shuffle
     for _ in range(rounds):
         shuffle(order)
         for call, seconds in order:
             if sum(seconds) < ENOUGH:
-                seconds.append(turn(call))
-    return times
+                seconds.append(rounded(turn(call)))
 
 
 def turn(call: Call) -> float:
@@ -234,7 +228,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=root / "book/records/speed.json")
     options = parser.parse_args(arguments)
     versions, missing = available()
-    rows, failed = [], []
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         prepare(folder)
         record = {"command": " ".join([parser.prog, *arguments]), **provenance(root, {})}
@@ -242,9 +236,9 @@ def main(arguments: Sequence[str]) -> None:
             if name in options.tasks:
                 print(f"{name}, {outputs} output{'s' * (outputs > 1)} ...", flush=True)
                 rounds = options.rounds if name != "mnist" else max(options.rounds // 6, 3)
-                found = measured(name, outputs, rounds, versions)
-                rows += found[0]
-                failed += found[1]
+                rows += measured(name, outputs, rounds, versions)
+    failed = [row for row in rows if "reason" in row]
+    rows = [row for row in rows if "reason" not in row]
     record["versions"] |= versions
     record |= {"missing": missing, "failed": failed, "rows": rows}
     write(options.out, dumps(record, indent=1) + "\n")

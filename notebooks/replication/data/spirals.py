@@ -11,7 +11,6 @@ from torch import Tensor
 STEP = 0.1  # time between two grid points; the angle turns by 1 radian per unit of time
 WINDOW = 100  # grid points in which observations are made
 TOTAL = 200  # grid points altogether: as many to extrapolate to as were seen
-CENTRE = (0.0, 0.0)
 VALIDATION = 1_000_000  # added to a seed: the seed of its validation spirals
 
 # family -> radius at time t of a spiral that starts with radius r0
@@ -61,7 +60,12 @@ def sample(
     the same whatever ``observed`` is. Raises ValueError for an unknown family and for impossible
     sizes.
     """
-    _check(size, observed, family, noise)
+    if family not in FAMILIES:
+        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
+    if not 1 <= observed <= WINDOW:
+        raise ValueError(f"observed must lie between 1 and {WINDOW}, got {observed}")
+    if size < 1 or not noise >= 0:
+        raise ValueError(f"size must be at least 1 and noise at least 0, got {size} and {noise}")
     generator = torch.Generator().manual_seed(seed)
     r0 = 1.3 + torch.rand(size, 1, generator=generator)
     angle = 2 * pi * torch.rand(size, 1, generator=generator)
@@ -71,28 +75,20 @@ def sample(
     ts = STEP * torch.arange(TOTAL)
     direction = 1 - 2 * (torch.arange(size) % 2)
     radius, phase = FAMILIES[family](r0, ts), angle + direction[:, None] * ts
-    clean = torch.stack((radius * phase.cos(), radius * phase.sin()), -1) + torch.tensor(CENTRE)
+    clean = torch.stack((radius * phase.cos(), radius * phase.sin()), -1)
     index = order[:, :observed].sort(1).values
     rows = torch.arange(size)[:, None]
     return Spirals(ts, clean, direction, index, (clean[:, :WINDOW] + errors)[rows, index])
 
 
-def load(
-    train_size: int = 1000,
-    test_size: int = 500,
-    *,
-    observed: int = WINDOW,
-    family: str = "log",
-    noise: float = 0.1,
-    seed: int = 0,
-) -> tuple[Spirals, Spirals]:
-    """Training and test spirals of one seed, as of ``sample``; no curve is in both.
+def load(train_size: int = 1000, test_size: int = 500, **how: Any) -> tuple[Spirals, Spirals]:
+    """Training and test spirals of one seed; no curve is in both.
 
-    Raises ValueError as ``sample`` does, and where a part would be empty.
+    ``how`` and what is raised are as for ``sample``; ValueError too where a part would be empty.
     """
     if train_size < 1 or test_size < 1:
         raise ValueError(f"both parts need a spiral, got sizes {train_size} and {test_size}")
-    both = sample(train_size + test_size, observed=observed, family=family, noise=noise, seed=seed)
+    both = sample(train_size + test_size, **how)
     return both[slice(train_size)], both[slice(train_size, None)]
 
 
@@ -102,14 +98,3 @@ def validation(size: int = 200, *, seed: int = 0, **how: Any) -> Spirals:
     ``how`` and what is raised are as for ``sample``.
     """
     return sample(size, seed=VALIDATION + seed, **how)
-
-
-def _check(size: int, observed: int, family: str, noise: float) -> None:
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
-    if not 1 <= observed <= WINDOW:
-        raise ValueError(f"observed must lie between 1 and {WINDOW}, got {observed}")
-    if size < 1:
-        raise ValueError(f"there must be at least one spiral, got size {size}")
-    if not noise >= 0:
-        raise ValueError(f"noise must not be negative, got {noise}")
