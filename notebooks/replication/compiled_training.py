@@ -11,8 +11,8 @@ from odenet.adjoint import Checkpoint
 from odenet.solvers import FixedSteps, InitialValueProblem, Solution
 
 
-def _whole() -> Callable[[InitialValueProblem], Solution]:
-    return torch.compile(InitialValueProblem.solve, fullgraph=True, dynamic=False)
+def whole(backend: Any = "inductor") -> Callable[[InitialValueProblem], Solution]:
+    return torch.compile(InitialValueProblem.solve, fullgraph=True, dynamic=False, backend=backend)
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class WholeSolve:
     For fixed steps, of which no value is looked at. To compile takes as long as there are steps.
     """
 
-    solve: Callable[[InitialValueProblem], Solution] = field(default_factory=lambda: _whole())
+    solve: Callable[[InitialValueProblem], Solution] = field(default_factory=lambda: whole())
     needs_params = False
     needs_steps = True
 

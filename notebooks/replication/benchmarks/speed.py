@@ -112,13 +112,8 @@ def call_of(way: Way, work: Task, gradient: bool) -> Call:
 def exact(work: Task) -> dict[bool, np.ndarray]:
     """States and gradients of a much tighter solve in double precision."""
     method, tolerance = work.exact
-    double = replace(
-        work,
-        field=copy.deepcopy(work.field).double(),
-        y0=work.y0.double(),
-        ts=work.ts.double(),
-        tolerance=tolerance,
-    )
+    field, y0, ts = copy.deepcopy(work.field).double(), work.y0.double(), work.ts.double()
+    double = replace(work, field=field, y0=y0, ts=ts, tolerance=tolerance)
     way = peers.ours(lambda _: "checkpoint", method)
     return {gradient: flat(call_of(way, double, gradient)()[0]) for gradient in (False, True)}
 

@@ -6,7 +6,7 @@ circles and two moons, scaled by 1.6 and centred.
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 Energy = Callable[[Tensor], Tensor]
 EDGE, WALL = 4.0, 5.0  # beyond the edge the energy rises by WALL times the distance squared
 SCALE = 1.6  # of the points
+MAKERS = MappingProxyType({"circles": partial(make_circles, factor=0.5), "moons": make_moons})
 NOISE = MappingProxyType({"circles": 0.06, "moons": 0.07})  # before scaling
 MIDDLE = MappingProxyType({"circles": (0.0, 0.0), "moons": (0.5, 0.25)})  # before scaling
 
@@ -85,10 +86,7 @@ def grid(reach: float, points: int) -> tuple[Tensor, float]:
 def sample(name: str, size: int, *, seed: int) -> Tensor:
     """``size`` points (size, 2) of the two circles or moons; ValueError for another name."""
     _check(name)
-    if name == "circles":
-        points, _ = make_circles(size, noise=NOISE[name], factor=0.5, random_state=seed)
-    else:
-        points, _ = make_moons(size, noise=NOISE[name], random_state=seed)
+    points, _ = MAKERS[name](size, noise=NOISE[name], random_state=seed)
     return SCALE * (torch.from_numpy(points).float() - torch.tensor(MIDDLE[name]))
 
 
