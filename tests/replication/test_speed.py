@@ -66,19 +66,6 @@ def test_a_way_that_fails_is_left_out_with_its_reason(monkeypatch, loose, capsys
     assert "small, odenet compile fails: ValueError" in capsys.readouterr().out
 
 
-def test_a_library_that_is_missing_is_named_and_skipped(monkeypatch, capsys):
-    find = speed.find_spec
-    monkeypatch.setattr(speed, "find_spec", lambda name: name != "torchode" and find(name))
-    versions, missing = speed.available()
-    absent = [name for name in speed.PEERS if name not in INSTALLED]
-    assert set(missing) == {"torchode", *absent} and "torchode" not in versions
-    said = "torchode is not installed: skipped; `make peers` installs it\n"
-    assert said in capsys.readouterr().out
-    assert not [
-        key for key in speed.calls("small", task("small", 1), versions) if "torchode" in key
-    ]
-
-
 def test_each_round_has_a_turn_of_every_way_in_another_order(monkeypatch):
     monkeypatch.setattr(speed.time, "perf_counter", itertools.count().__next__)  # a second a look
     order = []
@@ -107,20 +94,26 @@ def test_a_time_is_a_mean_over_the_calls_of_a_turn(monkeypatch):
     assert times == pytest.approx([step] * 3, rel=1e-3)
 
 
-def test_the_record_is_written_and_its_table_shown(monkeypatch, tmp_path, capsys):
+def test_the_record_is_written_shown_and_says_what_is_missing(monkeypatch, capsys):
     row = {"task": "small", "outputs": 1, "gradient": True, "way": "odenet"}
     row |= {"first_seconds": 1.0, "error": 1e-5, "evaluations": 44, "seconds": [0.001, 0.003]}
-    asked = []
-    monkeypatch.setattr(speed, "measured", lambda *given: asked.append(given[:3]) or [row, broken])
-    monkeypatch.setattr(speed, "prepare", lambda folder: None)
-    out = tmp_path / "speed.json"
     broken = {"way": "other", "reason": "none"}
-    speed.main(["--rounds", "4", "--tasks", "small", "mnist", "--out", str(out)])
-    record = json.loads(out.read_text())
-    assert asked == [("small", 1, 4), ("small", 100, 4), ("mnist", 1, 3)]
-    assert record["rows"] == [row] * 3 and record["failed"] == [broken] * 3
+    asked, written, find = [], {}, speed.find_spec
+    monkeypatch.setattr(speed, "find_spec", lambda name: name != "torchode" and find(name))
+    monkeypatch.setattr(speed, "measured", lambda *given: asked.append(given) or [row, broken])
+    monkeypatch.setattr(speed, "prepare", lambda folder: None)
+    monkeypatch.setattr(speed, "write", lambda path, content: written.update({path.name: content}))
+    speed.main()
+    record = json.loads(written["speed.json"])
+    assert [given[:3] for given in asked] == speed.CASES
+    assert (False, "torchode") not in speed.calls("small", task("small", 1), asked[0][3])
+    assert record["rows"] == [row] * 5 and record["failed"] == [broken] * 5
     assert {"versions", "missing", "processor", "threads", "started", "commit"} < set(record)
-    assert "0.002" in capsys.readouterr().out
+    absent = [name for name in speed.PEERS if name not in INSTALLED]
+    assert set(record["missing"]) == {"torchode", *absent} and "torchode" not in record["versions"]
+    shown = capsys.readouterr().out
+    assert "torchode is not installed: skipped; `make peers` installs it\n" in shown
+    assert "0.002" in shown
 
 
 def test_a_task_is_the_same_for_the_same_seed_and_leaves_the_generator_alone():

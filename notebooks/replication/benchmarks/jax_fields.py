@@ -1,9 +1,8 @@
 """diffrax on the tasks, whose fields are written again in JAX. Usable where both are installed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from replication.benchmarks.tasks import Task
 
@@ -13,6 +12,8 @@ try:
     import jax.numpy as jnp
 except ModuleNotFoundError:  # the benchmark says so
     pass
+
+Call = Callable[[], tuple[Sequence[Any], int | None]]  # as speed.py times it
 
 
 def small(t: Any, y: Any, p: Sequence[Any]) -> Any:
@@ -49,38 +50,31 @@ def group_norm(y: Any, weight: Any, bias: Any) -> Any:
 SLOPES = {"small": small, "benchmark": benchmark, "flow": flow, "mnist": mnist}
 
 
-class Diffrax:
-    """The solves of one task, compiled at their first call.
+def diffrax_calls(name: str, work: Task) -> tuple[Call, Call]:
+    """Of a task of that name, the states, and the gradients of their mean square.
 
-    Differentiated by checkpoints, which is diffrax's default. It does not say how often it
-    evaluates the field: the number returned is 0.
+    Compiled at their first call, differentiated by checkpoints, which is diffrax's default. It
+    does not say how often it evaluates the field: the number returned is 0.
     """
+    ts = jnp.array(work.ts.numpy())
+    inputs = jnp.array(work.y0.numpy()), [jnp.array(p.detach()) for p in work.parameters]
 
-    def __init__(self, name: str, work: Task) -> None:
-        self._slope, self._ts, self._tolerance = SLOPES[name], work.ts.numpy(), work.tolerance
-        self._inputs = jnp.array(work.y0.numpy()), [jnp.array(p.detach()) for p in work.parameters]
-        self._states = jax.jit(self._solved)
-        self._gradients = jax.jit(jax.grad(lambda inputs: (self._solved(inputs) ** 2).mean()))
-
-    def states(self) -> tuple[list[np.ndarray], int]:
-        return [np.asarray(jax.block_until_ready(self._states(self._inputs)))], 0
-
-    def gradients(self) -> tuple[list[np.ndarray], int]:
-        """Of the mean square of the states, for the start and the parameters."""
-        y0, parameters = jax.block_until_ready(self._gradients(self._inputs))
-        return [np.asarray(x) for x in (y0, *parameters)], 0
-
-    def _solved(self, inputs: Any) -> Any:
-        y0, parameters = inputs
-        ts = jnp.array(self._ts)
+    def solved(inputs: Any) -> Any:
         return diffrax.diffeqsolve(
-            diffrax.ODETerm(self._slope),
+            diffrax.ODETerm(SLOPES[name]),
             diffrax.Dopri5(),
             ts[0],
             ts[-1],
             None,
-            y0,
-            args=parameters,
+            inputs[0],
+            args=inputs[1],
             saveat=diffrax.SaveAt(ts=ts) if len(ts) > 2 else diffrax.SaveAt(t0=True, t1=True),
-            stepsize_controller=diffrax.PIDController(rtol=self._tolerance, atol=self._tolerance),
+            stepsize_controller=diffrax.PIDController(rtol=work.tolerance, atol=work.tolerance),
         ).ys
+
+    states, gradients = jax.jit(solved), jax.jit(jax.grad(lambda x: (solved(x) ** 2).mean()))
+
+    def call(compiled: Any) -> tuple[list[Any], int]:
+        return jax.tree.leaves(jax.block_until_ready(compiled(inputs))), 0
+
+    return partial(call, states), partial(call, gradients)

@@ -6,21 +6,18 @@ where it knows it. The arrays are the states, or the gradients of their mean squ
 and the parameters.
 """
 
-import argparse
 import copy
 import gc
 import os
 import random
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from json import dumps
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,18 +29,24 @@ from torch import Tensor, nn
 from odenet import FixedSteps, Solver, solve
 from odenet.models.fields import Autonomous
 from replication import peers
-from replication.benchmarks.jax_fields import Diffrax
-from replication.benchmarks.tasks import TASKS, Task, task
+from replication.benchmarks.jax_fields import Call, diffrax_calls
+from replication.benchmarks.tasks import Task, task
 from replication.peers import Way, torchdiffeq_ways
 from replication.runner.files import write
 from replication.runner.profiles import checkout
 from replication.runner.record import provenance
 
 PEERS = {"torchdiffeq": "setup", "torchode": "peers", "diffrax": "peers"}  # what installs them
-CASES = [("small", 1), ("small", 100), ("benchmark", 1), ("flow", 1), ("mnist", 1)]
+# Task, output times, rounds.
+CASES = [
+    ("small", 1, 30),
+    ("small", 100, 30),
+    ("benchmark", 1, 30),
+    ("flow", 1, 30),
+    ("mnist", 1, 5),
+]
 TURN = 0.005  # seconds, over which the same call is made again and again
 ENOUGH = 20.0  # seconds of a call's turns together, after which it has no more
-Call = Callable[[], tuple[Sequence[Any], int | None]]
 Key = tuple[bool, str]  # with gradient or without; the name of a way to solve
 
 
@@ -61,8 +64,7 @@ def calls(name: str, work: Task, installed: Collection[str]) -> dict[Key, Call]:
     found = {(False, way): call_of(solved, work, False) for way, solved in solves.items()}
     found |= {(True, way): call_of(solved, work, True) for way, solved in rules.items()}
     if "diffrax" in installed:
-        diffrax = Diffrax(name, work)
-        found |= {(False, "diffrax"): diffrax.states, (True, "diffrax"): diffrax.gradients}
+        found[False, "diffrax"], found[True, "diffrax"] = diffrax_calls(name, work)
     return found
 
 
@@ -192,15 +194,6 @@ def turn(call: Call) -> float:
     return taken / count
 
 
-def available() -> tuple[dict[str, str], list[str]]:
-    """The versions of what is installed, and what is not, which is said."""
-    missing = [name for name in PEERS if not find_spec(name)]
-    for name in missing:
-        print(f"{name} is not installed: skipped; `make {PEERS[name]}` installs it", flush=True)
-    found = [name for name in (*PEERS, "jax") if find_spec(name)]
-    return {name: version(name) for name in found}, missing
-
-
 def prepare(compiled: str) -> None:
     """One thread on one core where the system lets us choose, and nothing compiled before is found.
 
@@ -215,31 +208,27 @@ def prepare(compiled: str) -> None:
         solve(Autonomous(nn.Tanh()), torch.zeros(64), (0.0, 1.0), solver)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main() -> None:
     root = checkout()
-    parser = argparse.ArgumentParser(prog="python -m replication.benchmarks.speed")
-    parser.add_argument("--rounds", type=int, default=30, help="of mnist a sixth, 3 at least")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--out", type=Path, default=root / "book/records/speed.json")
-    options = parser.parse_args(arguments)
-    versions, missing = available()
+    missing = [name for name in PEERS if not find_spec(name)]
+    for name in missing:
+        print(f"{name} is not installed: skipped; `make {PEERS[name]}` installs it", flush=True)
+    versions = {name: version(name) for name in (*PEERS, "jax") if find_spec(name)}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         prepare(folder)
-        record = {"command": " ".join([parser.prog, *arguments]), **provenance(root, {})}
-        for name, outputs in CASES:
-            if name in options.tasks:
-                print(f"{name}, {outputs} output{'s' * (outputs > 1)} ...", flush=True)
-                rounds = options.rounds if name != "mnist" else max(options.rounds // 6, 3)
-                rows += measured(name, outputs, rounds, versions)
+        record = {"command": "python -m replication.benchmarks.speed", **provenance(root, {})}
+        for name, outputs, rounds in CASES:
+            print(f"{name}, {outputs} output{'s' * (outputs > 1)} ...", flush=True)
+            rows += measured(name, outputs, rounds, versions)
+    record["versions"] |= versions
     failed = [row for row in rows if "reason" in row]
     rows = [row for row in rows if "reason" not in row]
-    record["versions"] |= versions
     record |= {"missing": missing, "failed": failed, "rows": rows}
-    write(options.out, dumps(record, indent=1) + "\n")
+    write(root / "book/records/speed.json", dumps(record, indent=1) + "\n")
     medians = [{**row, "seconds": np.median(row["seconds"])} for row in rows]
     print(pd.DataFrame(medians).to_string(index=False))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
