@@ -19,8 +19,7 @@ from tqdm import tqdm
 from odenet.solvers import SolveStats
 
 Row = dict[str, Any]  # what is known of one epoch
-Batch = Tensor  # its members among the examples
-Loss = Callable[[Batch, int], tuple[Tensor, SolveStats]]  # of a batch, at a step -> loss, cost
+Loss = Callable[[Tensor, int], tuple[Tensor, SolveStats]]  # batch members, step -> loss, cost
 log = logging.getLogger(__name__)
 
 

@@ -37,21 +37,14 @@ from replication.runner.profiles import checkout
 from replication.runner.record import provenance
 
 PEERS = {"torchdiffeq": "setup", "torchode": "peers", "diffrax": "peers"}  # what installs them
-# Task, output times, rounds.
-CASES = [
-    ("small", 1, 30),
-    ("small", 100, 30),
-    ("benchmark", 1, 30),
-    ("flow", 1, 30),
-    ("mnist", 1, 5),
-]
+CASES = [("small", 1), ("small", 100), ("benchmark", 1), ("flow", 1), ("mnist", 1)]
+ROUNDS = {"small": 30, "benchmark": 30, "flow": 30, "mnist": 5}
 TURN = 0.005  # seconds, over which the same call is made again and again
 ENOUGH = 20.0  # seconds of a call's turns together, after which it has no more
-Key = tuple[bool, str]  # with gradient or without; the name of a way to solve
 
 
-def calls(name: str, work: Task, installed: Collection[str]) -> dict[Key, Call]:
-    """All that is timed on a task, of that name."""
+def calls(name: str, work: Task, installed: Collection[str]) -> dict[tuple[bool, str], Call]:
+    """All that is timed on a task of that name: whether with gradient, and the way -> the call."""
     solves = {"odenet": ours(), "odenet compile": ours(compile=True), "SciPy": by_scipy}
     rules = {f"odenet {rule}": ours(rule) for rule in ("backprop", "checkpoint", "adjoint")}
     for rule in ("checkpoint", "adjoint"):
@@ -218,16 +211,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepare(folder)
         record = {"command": "python -m replication.benchmarks.speed", **provenance(root, {})}
-        for name, outputs, rounds in CASES:
+        for name, outputs in CASES:
             print(f"{name}, {outputs} output{'s' * (outputs > 1)} ...", flush=True)
-            rows += measured(name, outputs, rounds, versions)
+            rows += measured(name, outputs, ROUNDS[name], versions)
     record["versions"] |= versions
     failed = [row for row in rows if "reason" in row]
     rows = [row for row in rows if "reason" not in row]
     record |= {"missing": missing, "failed": failed, "rows": rows}
     write(root / "book/records/speed.json", dumps(record, indent=1) + "\n")
-    medians = [{**row, "seconds": np.median(row["seconds"])} for row in rows]
-    print(pd.DataFrame(medians).to_string(index=False))
+    table = pd.DataFrame(rows)
+    print(table.assign(seconds=table["seconds"].map(np.median)).to_string(index=False))
 
 
 if __name__ == "__main__":

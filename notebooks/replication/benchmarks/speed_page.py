@@ -76,8 +76,7 @@ def ratios(rows: Rows, pairs: Sequence[Pair]) -> Iterator[Ratio]:
         for gradient, *names in pairs:
             one, other = (rows.get((task, outputs, gradient, name)) for name in names)
             if one and other:
-                both = zip(one["seconds"], other["seconds"], strict=False)
-                each = [a / b for a, b in both]
+                each = [a / b for a, b in zip(one["seconds"], other["seconds"], strict=False)]
                 seen = f" at {outputs} times" * (outputs > 1)
                 rule = "adjoint" if "adjoint" in names[0] else "gradient"
                 yield Ratio(task, f"{task}{seen}{f', {rule}' * gradient}", *quartiles(each))
@@ -104,8 +103,8 @@ def paybacks(rows: Rows) -> Iterator[tuple[float, float | None]]:
             if other and row:
                 solve = rows.get((task, 1, False, "odenet compile"))
                 first = row["first_seconds"] + (solve["first_seconds"] if solve and gradient else 0)
-                both = zip(other["seconds"], row["seconds"], strict=False)
-                gain = float(np.median([slowly - quickly for slowly, quickly in both]))
+                gains = [a - b for a, b in zip(other["seconds"], row["seconds"], strict=False)]
+                gain = float(np.median(gains))
                 yield first, first / gain if gain > 0 else None
 
 

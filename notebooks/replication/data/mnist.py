@@ -94,12 +94,11 @@ def _fetched(path: Path, fault: str, sources: Mapping[str, Source]) -> bytes:
     for title, source in sources.items():
         try:
             data = source(path.name)
+            if other := _fault(path.name, data):
+                raise ValueError(f"{path.name} {other}")
+            return data
         except Exception as error:  # whatever stops one source, the next gets its turn
             said.append(f"  {title}: {error or type(error).__name__}")
-            continue
-        if (other := _fault(path.name, data)) is None:
-            return data
-        said.append(f"  {title}: {path.name} {other}")
     files = f"{', '.join(MD5)} (or each with .gz at its end)"
     said.append(f"Try again with a network, or put {files} by hand into {path.parent}")
     raise FileNotFoundError("\n".join(said))
