@@ -42,7 +42,7 @@ def torchdiffeq_ways() -> Mapping[str, Way]:
 
     Raises ModuleNotFoundError where it is not installed.
     """
-    import torchdiffeq
+    from torchdiffeq import odeint, odeint_adjoint
 
     def way_of(integrate: Callable[..., Tensor]) -> Way:
         return lambda field, y0, ts, tolerance: (
@@ -50,5 +50,4 @@ def torchdiffeq_ways() -> Mapping[str, Way]:
             None,
         )
 
-    names = ("odeint", "odeint_adjoint")
-    return {f"torchdiffeq {name}": way_of(getattr(torchdiffeq, name)) for name in names}
+    return {f"torchdiffeq {f.__name__}": way_of(f) for f in (odeint, odeint_adjoint)}

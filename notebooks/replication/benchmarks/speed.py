@@ -117,9 +117,7 @@ def flat(arrays: Sequence[Any]) -> np.ndarray:
     return np.concatenate([np.asarray(x, dtype=np.float64).ravel() for x in arrays])
 
 
-def measured(
-    name: str, outputs: int, rounds: int, installed: Collection[str]
-) -> list[dict[str, Any]]:
+def measured(name: str, outputs: int, rounds: int, installed: Collection[str]) -> list[dict]:
     """A row for each call on a task, with the ``reason`` instead of ``seconds`` where it fails.
 
     ``first_seconds`` are of the first call, in which some compile what no way before them did.
