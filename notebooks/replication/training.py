@@ -91,7 +91,6 @@ def train(
 
 def _epoch(learner: Learner, schedule: Schedule, loss: Loss, first_step: int, bar: tqdm) -> Row:
     order = torch.randperm(schedule.size, generator=learner.generator)
-    parameters = list(learner.model.parameters())
     totals = [0.0, 0.0, 0.0]
     learner.model.train()
     for step, members in enumerate(order.split(schedule.batch_size), first_step):
@@ -99,7 +98,7 @@ def _epoch(learner: Learner, schedule: Schedule, loss: Loss, first_step: int, ba
         value, stats = loss(members, step)
         value.backward()
         if schedule.clip < math.inf:
-            nn.utils.clip_grad_norm_(parameters, schedule.clip)
+            nn.utils.clip_grad_norm_(learner.model.parameters(), schedule.clip)
         learner.optimizer.step()
         learner.scheduler.step()
         numbers = (float(value.detach()), stats.forward.nfe, stats.backward.nfe)
