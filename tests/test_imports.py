@@ -22,7 +22,7 @@ BELOW = {  # part of a package -> what it may import, besides itself
     "odenet.models": {f"odenet.{part}" for part in SOLVE},
     "odenet": {f"odenet.{part}" for part in SOLVE | {"events", "torchdiffeq"}},
     "replication": set(),
-    "replication.runner": set(),
+    "replication.runner": {"odenet"},
     "replication.data": set(),
     "replication.__main__": {"replication.runner"},
     "replication.benchmarks": {"odenet", "replication.runner"}
