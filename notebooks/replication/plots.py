@@ -9,14 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from replication.style import (
-    GREY,
-    Estimate,
-    draw_estimate,
-    legend_above,
-    level_of,
-    look_of,
-)
+from replication.style import GREY, Estimate, draw_estimate, legend_above, level_of, look_of
 
 
 def line_of(index: int) -> dict[str, Any]:
@@ -33,8 +26,8 @@ def legend(figure: Figure, columns: int, **words: Any) -> None:
     legend_above(figure, list(handles.values()), columns, **words)
 
 
-def medians(ax: Axes, x: Sequence[float], seeds: Sequence[Sequence[float]], **look: Any) -> None:
-    """The median of the seeds, whose rows are as long as x, with bars from least to largest."""
+def medians(ax: Axes, x: Sequence[float], seeds: Any, **look: Any) -> None:
+    """The median of the seeds, rows as long as x, with bars from least to largest."""
     values = np.asarray(seeds, float)
     middle = np.median(values, 0)
     ends = (middle - values.min(0), values.max(0) - middle)
@@ -80,7 +73,7 @@ def guide(ax: Axes, ends: Any, label: str, slope: float = 1.0, line: str = "--")
 def shaded_path(ax: Axes, path: np.ndarray, width: Any) -> tuple[Any, Any]:
     """A path (times, 2) from violet to orange, and these two colours; a width, or one a time."""
     shades = [level_of(i, len(path))["color"] for i in range(len(path))]
-    pieces = np.stack((path[:-1], path[1:]), 1)
+    pieces = list(np.stack((path[:-1], path[1:]), 1))
     ax.add_collection(LineCollection(pieces, colors=shades, linewidths=width, capstyle="round"))
     ax.autoscale_view()
     return shades[0], shades[-1]

@@ -119,4 +119,4 @@ def still(paths: Mapping[str, np.ndarray], reach: float) -> bytes:
 def _colours(points: np.ndarray) -> list[str]:
     """A hue for each direction, of middling brightness so that it reads on any page."""
     turn = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi) % 1
-    return [to_hex(hsv_to_rgb((hue, 0.75, 0.8))) for hue in turn]
+    return [to_hex(tuple(hsv_to_rgb((hue, 0.75, 0.8)))) for hue in turn]

@@ -75,8 +75,9 @@ def _tiles(rows: int, columns: int) -> tuple[Figure, Any]:
 def _draw_density(ax: Axes, image: np.ndarray, color: str, highest: float, reach: float) -> None:
     """From transparent to the colour, so that any page shows through."""
     colours = LinearSegmentedColormap.from_list("density", [to_rgba(color, at) for at in (0, 1)])
-    look = {"origin": "lower", "interpolation": "bilinear", "vmin": 0, "vmax": highest}
-    ax.imshow(image, colours, extent=(-reach, reach, -reach, reach), **look)
+    edges = (-reach, reach, -reach, reach)
+    shown = ax.imshow(image, colours, origin="lower", extent=edges, interpolation="bilinear")
+    shown.set_clim(0, highest)
 
 
 def by_size(

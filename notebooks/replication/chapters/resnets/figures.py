@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from replication.plots import guide, legend
-from replication.style import GREY, PALETTE, look_of, new_figure, note
+from replication.style import GREY, PALETTE, look_of, new_figure
 
 
 def depth_against_state(
@@ -49,18 +49,15 @@ def error_against_step(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     for index, (name, curve) in enumerate(curves.items()):
         look = {**look_of(index), "linestyle": "-"}
         step, error = np.asarray(curve["step"]), np.asarray(curve["error"])
-        ax.loglog(step, error, **look)
+        ax.loglog(step, error, **look, label=f"{name}, slope {curve['order']:.2f}")
         fitted = error[-1] * (step / step[-1]) ** curve["order"]
         ax.loglog(step, fitted, color=GREY, lw=0.9, ls="--", zorder=1)
-        label = f"{name}, slope {curve['order']:.2f}"
-        note(ax, label, (step[-1], error[-1]), (-9, 0), color=look["color"], fontsize=10)
-    room = (step[-1] / step[0]) ** 0.65
     ax.set(xlabel="step size h (units of time)", ylabel="error at the end point")
-    ax.set_xlim(step[-1] * room, step[0] * 1.25)
     ax.xaxis.set_major_locator(FixedLocator(step.tolist()))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(lambda h, _: f"{h:g}" if h >= 1 else f"1/{round(1 / h)}")
     ax.grid(axis="y")
+    legend(figure, 3)
     return figure
 
 
