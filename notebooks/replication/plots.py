@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -18,12 +19,13 @@ def line_of(index: int) -> dict[str, Any]:
 
 
 def legend(figure: Figure, columns: int, **words: Any) -> None:
-    """A legend above of all that is labelled in the axes, each label once."""
+    """A legend above of all that is labelled in the axes, each label once, guides last."""
     handles: dict[str, Any] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    legend_above(figure, list(handles.values()), columns, **words)
+    curves_first = sorted(handles.values(), key=lambda h: not isinstance(h, ErrorbarContainer))
+    legend_above(figure, curves_first, columns, **words)
 
 
 def medians(ax: Axes, x: Sequence[float], seeds: Any, **look: Any) -> None:

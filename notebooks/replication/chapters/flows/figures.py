@@ -137,6 +137,7 @@ def learning(panels: Mapping[str, Curves], labels: tuple[str, str], *, log: bool
             few_ticks(ax.yaxis)
         else:
             ax.set_ylim(0, None)
+            ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0, 0].set_ylabel(labels[1])
     legend(figure, 2)
     return figure
@@ -161,15 +162,14 @@ def estimate_and_width(
     left.set(title="Hutchinson's estimate", xlabel="noise vectors", ylabel="error (nats)")
     left.xaxis.set_major_locator(FixedLocator(list(probes)))
     left.xaxis.set_major_formatter("{x:g}")
-    for index, (rows, name, label) in enumerate(
-        [
-            (costs, "forward", "forward"),
-            (costs, "both", "with backward"),
-            (determinants, "seconds", "determinant"),
-        ]
-    ):
-        units, times = zip(*((row["units"], 1e3 * row[name]) for row in rows), strict=True)
-        right.loglog(units, times, **look_of(index), label=label)
+    times = {
+        "forward": (look_of(0), costs, "forward"),
+        "with backward": (look_of(1), costs, "both"),
+        "determinant": (look_of(3), determinants, "seconds"),
+    }
+    for label, (look, rows, name) in times.items():
+        units = [row["units"] for row in rows]
+        right.loglog(units, [1e3 * row[name] for row in rows], **look, label=label)
     right.set(title="cost of the width", xlabel="units", ylabel="ms")
     for ax in (left, right):
         ax.xaxis.set_minor_locator(NullLocator())

@@ -57,21 +57,21 @@ def cost_by_tolerance(
     """
     figure, axes = new_figure(6.8, 2, 2)
     error, seconds, back, wrong = axes.flat
-    tolerances = _levels(rows)
+    looks = _looks(rows)
     longest = max(row["seconds"] for row in rows)
-    for index, tolerance in enumerate(tolerances):
-        look = level_of(index, len(tolerances))
+    for tolerance, look in looks.items():
         for row in (row for row in rows if row["tolerance"] == tolerance):
             error.plot(row["nfe"], row["error"], **look, label=power(tolerance))
             seconds.plot(row["nfe"], row["seconds"] / longest, **look)
             back.plot(tolerance, row["there_and_back"], **look)
         for errors in test_errors:
             wrong.plot(tolerance, errors[f"{tolerance:g}"], **look)
+        error.axhline(tolerance, color=look["color"], lw=1, ls="--", alpha=0.8)
+    for tolerance, look in looks.items():
         printed = paper.get(tolerance, {})
         _draw_box(error, printed, "nfe", "error", look["color"])
         _draw_box(seconds, printed, "nfe", "time", look["color"])
-        error.axhline(tolerance, color=look["color"], lw=1, ls="--", alpha=0.8)
-    guide(back, [tolerances[0], tolerances[-1]], "")
+    guide(back, [min(looks), max(looks)], "")
     error.set(title="(a) numerical error", ylabel="relative error", yscale="log")
     seconds.set(title="(b) forward time", ylabel="time / longest time", ylim=(0, None))
     back.set(title="there and back", ylabel="relative error", yscale="log")
@@ -96,9 +96,8 @@ def backward_against_forward(
     maps a tolerance to the printed spans of `nfe` and `backward`.
     """
     figure, axes = new_figure(4.3, 1, 2, sharex=True, sharey=True)
-    tolerances = _levels([*clean, *leaky])
     ways = list(dict.fromkeys(row["way"] for row in clean))
-    looks = {at: level_of(i, len(tolerances)) for i, at in enumerate(tolerances)}
+    looks = _looks([*clean, *leaky])
     titles = ("counted cleanly", "with the counter that leaks")
     for ax, part, title in zip(axes, (clean, leaky), titles, strict=True):
         for row in part:
@@ -175,9 +174,10 @@ def evaluations_by_input(maps: Mapping[str, Sequence[Row]]) -> Figure:
     return figure
 
 
-def _levels(rows: Iterable[Row]) -> list[float]:
-    """The tolerances of rows, the loosest first."""
-    return sorted({row["tolerance"] for row in rows}, reverse=True)
+def _looks(rows: Iterable[Row]) -> dict[float, dict[str, Any]]:
+    """The colour and marker of each tolerance of rows, the loosest first."""
+    tolerances = sorted({row["tolerance"] for row in rows}, reverse=True)
+    return {at: level_of(i, len(tolerances)) for i, at in enumerate(tolerances)}
 
 
 def _draw_box(ax: Axes, spans: Mapping[str, Span], across: str, up: str, colour: Any) -> None:

@@ -129,7 +129,8 @@ def _seconds(
     with torch.no_grad():
         state = model.stem(batch.images)
     control = Adaptive(tolerance, tolerance)
-    rules = {"backprop": Backprop(), "paper": PAPER, "own": block.solver.gradient}
+    own: Any = block.solver.gradient
+    rules = {"backprop": Backprop(), "paper": PAPER, "own": own}
     times: dict[str, list[float]] = {name: [] for name in rules}
     for _ in range(REPEATS + 1):  # the first warms up
         for name, rule in rules.items():
