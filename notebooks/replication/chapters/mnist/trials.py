@@ -95,11 +95,11 @@ def _digits(trial: Trial) -> tuple[Digits, Digits, Digits]:
     train, test = mnist.load(train_size=trial.train_size, test_size=trial.test_size)
     order = torch.randperm(trial.train_size, generator=torch.Generator().manual_seed(0))
     first = trial.train_size - max(1, trial.train_size // HELD_OUT)
-    parts = [[part[ids] for part in train] for ids in (order[:first], order[first:])]
-    learning, held_out, test = (
-        Digits(*(part.to(device()) for part in parts)) for parts in (*parts, test)
-    )
-    return learning, held_out, test
+
+    def there(digits: Digits, chosen: Any = slice(None)) -> Digits:
+        return Digits(*(part[chosen].to(device()) for part in digits))
+
+    return there(train, order[:first]), there(train, order[first:]), there(test)
 
 
 def _learner(trial: Trial, schedule: Schedule, model: Classifier) -> Learner:

@@ -68,14 +68,16 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     scheduler = CosineAnnealingLR(optimizer, max(schedule.steps, 1), eta_min=rate / 100)
     generator = torch.Generator().manual_seed(trial.seed + START * trial.start)
+
+    def loss(members: Tensor, step: int) -> tuple[Tensor, SolveStats]:
+        # The latent ODE's divergence grows to full weight half-way.
+        return _loss(model, curves[members], min(1.0, 2 * step / schedule.steps), generator)
+
     with compiled_solves(model, trial.compiled and isinstance(model, LatentODE)):
         train(
             Learner(model, optimizer, scheduler, generator),
             schedule,
-            # The latent ODE's divergence grows to full weight half-way.
-            lambda members, step: _loss(
-                model, curves[members], min(1.0, 2 * step / schedule.steps), generator
-            ),
+            loss,
             evaluate=dict,
             checkpoint=folder / "checkpoint.pt",
             title=f"{trial.model} {trial.observed}/{WINDOW} seed {trial.seed}.{trial.start}",
@@ -83,8 +85,8 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     save_atomically(model.state_dict(), folder / "weights.pt")
     unseen = spirals.validation(trial.validation_size, **_kind(trial))
     with torch.no_grad():
-        generator = torch.Generator().manual_seed(trial.seed)
-        validation, _ = _loss(model.eval(), unseen, 1.0, generator)
+        fresh = torch.Generator().manual_seed(trial.seed)
+        validation, _ = _loss(model.eval(), unseen, 1.0, fresh)
     return {"validation_loss": float(validation), **_scores(model, test)}
 
 
