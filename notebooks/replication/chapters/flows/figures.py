@@ -5,23 +5,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from replication.style import (
-    GREY,
-    PALETTE,
-    WIDTH,
-    Estimate,
-    draw_estimate,
-    legend_above,
-    look_of,
-    mark,
-    new_figure,
-    note,
-)
+from replication.plots import estimates, few_ticks, legend, line_of
+from replication.style import GREY, PALETTE, WIDTH, Estimate, look_of, new_figure
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[Sequence[float]]]]
 COLOURS = {"target": GREY, "planar": PALETTE[1], "continuous": PALETTE[0]}
@@ -85,8 +74,7 @@ def _tiles(rows: int, columns: int) -> tuple[Figure, Any]:
 
 def _draw_density(ax: Axes, image: np.ndarray, color: str, highest: float, reach: float) -> None:
     """From transparent to the colour, so that any page shows through."""
-    rgb = to_rgb(color)
-    colours = LinearSegmentedColormap.from_list("density", [(*rgb, 0.0), (*rgb, 1.0)])
+    colours = LinearSegmentedColormap.from_list("density", [to_rgba(color, at) for at in (0, 1)])
     edges = (-reach, reach, -reach, reach)
     shown = ax.imshow(image, colours, origin="lower", extent=edges, interpolation="bilinear")
     shown.set_clim(0, highest)
@@ -98,21 +86,10 @@ def by_size(
     """A panel for each target: estimates against size, a curve for each way of training."""
     figure, axes = new_figure(4.2, 1, len(panels), sharey=True, squeeze=False)
     for ax, (title, ways) in zip(axes[0], panels.items(), strict=True):
-        for index, estimates in enumerate(ways.values()):
-            look = look_of(index)
-            nudge = 0.13 * (index - (len(ways) - 1) / 2)
-            places = np.arange(len(sizes)) + nudge
-            style = {**look, "marker": "", "lw": 1.2, "alpha": 0.7}
-            ax.plot(places, [estimate["mean"] for estimate in estimates], **style)
-            for place, estimate in zip(places, estimates, strict=True):
-                draw_estimate(ax, place, estimate, upright=True, aside=0.0, look=look)
-        ax.set(title=title, xticks=range(len(sizes)), xticklabels=sizes, yscale="log")
-        ax.set(xlabel="units or layers", xlim=(-0.5, len(sizes) - 0.5))
-        _decades(ax)
+        estimates(ax, sizes, ways, list(ways))
+        ax.set(title=title, xlabel="units or layers")
     axes[0, 0].set_ylabel(label)
-    ways = next(iter(panels.values()))
-    handles = [mark(look_of(i)["marker"], look_of(i)["color"], way) for i, way in enumerate(ways)]
-    legend_above(figure, handles, 2)
+    legend(figure, 2)
     return figure
 
 
@@ -123,55 +100,46 @@ def by_time(panels: Mapping[str, Sequence[Mapping[str, Any]]], label: str) -> Fi
     pairs, one for each number of gradient steps.
     """
     figure, axes = new_figure(4.2, 1, len(panels), sharey=True, squeeze=False)
-    sizes = [row["size"] for row in next(iter(panels.values()))]
     for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
-        for row in rows:
-            look = look_of(sizes.index(row["size"]))
-            ax.plot(*zip(*row["planar"], strict=True), **{**look, "mfc": "none", "lw": 1.2})
-            ax.plot(*row["continuous"], look["marker"], color=look["color"], ms=9)
+        for index, row in enumerate(rows):
+            look = look_of(index)
+            ax.plot(*np.transpose(row["planar"]), **{**look, "mfc": "none", "lw": 1.2})
+            style = {"color": look["color"], "ms": 9, "label": f"size {row['size']}"}
+            ax.plot(*row["continuous"], look["marker"], **style)
+        ax.plot([], [], "o", color=GREY, label="continuous")
+        ax.plot([], [], "o-", color=GREY, mfc="none", lw=1.2, label="planar layers")
         ax.set(title=title, xscale="log", yscale="log", xlabel="seconds")
         ax.xaxis.set_minor_locator(NullLocator())
-        _decades(ax)
+        few_ticks(ax.yaxis)
+        ax.grid(axis="y")
     axes[0, 0].set_ylabel(label)
-    handles = [
-        mark(look_of(i)["marker"], look_of(i)["color"], f"size {size}")
-        for i, size in enumerate(sizes)
-    ]
-    handles += [
-        mark("o", GREY, "continuous"),
-        Line2D([], [], color=GREY, marker="o", mfc="none", lw=1.2, label="planar layers"),
-    ]
-    legend_above(figure, handles, 4)
+    legend(figure, 4)
     return figure
 
 
 def learning(panels: Mapping[str, Curves], labels: tuple[str, str], *, log: bool = True) -> Figure:
     """A panel each, curves over the steps: the median of the seeds in a band from least to most.
 
-    The panels of one row share neither curves nor labels; `labels` are those of the axes.
+    A name stands for the same way of training in every panel; `labels` are those of the axes.
     """
     figure, axes = new_figure(4.2, 1, len(panels), squeeze=False, sharey=log)
-    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
-        for name, (steps, seeds) in curves.items():
-            look = {**look_of(names.index(name)), "marker": ""}
-            values = np.asarray(seeds, float)
-            ax.plot(steps, np.median(values, 0), **look)
-            ends = (values.min(0), values.max(0))
+        for index, (name, (steps, seeds)) in enumerate(curves.items()):
+            look = line_of(index)
+            ax.plot(steps, np.median(seeds, 0), **look, label=name)
+            ends = np.min(seeds, 0), np.max(seeds, 0)
             ax.fill_between(steps, *ends, color=look["color"], alpha=0.18, lw=0)
         ax.set(title=title, xlabel=labels[0], xlim=(0, None))
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
+        ax.grid(axis="y")
         if log:
             ax.set_yscale("log")
-            _decades(ax)
+            few_ticks(ax.yaxis)
         else:
             ax.set_ylim(0, None)
-            ax.grid(axis="y")
+            ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0, 0].set_ylabel(labels[1])
-    handles = [
-        Line2D([], [], **{**look_of(i), "marker": ""}, label=name) for i, name in enumerate(names)
-    ]
-    legend_above(figure, handles, 2 if len(handles) in (2, 4) else 3)
+    legend(figure, 2)
     return figure
 
 
@@ -187,41 +155,25 @@ def estimate_and_width(
     `determinants` rows map `units` and `seconds`.
     """
     figure, (left, right) = new_figure(4.4, 1, 2)
-    values = np.asarray(errors, float)
-    for row in values:
-        left.loglog(probes, row, **{**look_of(2), "linestyle": "", "mfc": "none"})
-    guide = np.exp(np.log(values[:, 0]).mean()) * np.sqrt(probes[0] / np.asarray(probes, float))
-    left.loglog(probes, guide, color=GREY, lw=1, ls="--")
-    note(left, "one over\nsquare root", (probes[-1], guide[-1]), (-34, 0))
+    look = {**look_of(2), "linestyle": "", "mfc": "none"}
+    left.loglog(probes, np.transpose(errors), **look, label="one seed")
+    falling = np.exp(np.log(errors)[:, 0].mean()) * np.sqrt(probes[0] / np.asarray(probes))
+    left.loglog(probes, falling, color=GREY, lw=1, ls="--", label="one over square root")
     left.set(title="Hutchinson's estimate", xlabel="noise vectors", ylabel="error (nats)")
     left.xaxis.set_major_locator(FixedLocator(list(probes)))
     left.xaxis.set_major_formatter("{x:g}")
-    units = [row["units"] for row in costs]
-    for index, name in enumerate(("forward", "both")):
-        right.loglog(units, [1e3 * row[name] for row in costs], **look_of(index))
-    right.loglog(
-        [row["units"] for row in determinants],
-        [1e3 * row["seconds"] for row in determinants],
-        **look_of(3),
-    )
+    times = {
+        "forward": (look_of(0), costs, "forward"),
+        "with backward": (look_of(1), costs, "both"),
+        "determinant": (look_of(3), determinants, "seconds"),
+    }
+    for label, (look, rows, name) in times.items():
+        units = [row["units"] for row in rows]
+        right.loglog(units, [1e3 * row[name] for row in rows], **look, label=label)
     right.set(title="cost of the width", xlabel="units", ylabel="ms")
     for ax in (left, right):
         ax.xaxis.set_minor_locator(NullLocator())
-        _decades(ax)
-    handles = [
-        Line2D([], [], **{**look_of(2), "linestyle": "", "mfc": "none"}, label="one seed"),
-        Line2D([], [], **look_of(0), label="forward"),
-        Line2D([], [], **look_of(1), label="with backward"),
-        Line2D([], [], **look_of(3), label="determinant"),
-    ]
-    legend_above(figure, handles, 4)
+        few_ticks(ax.yaxis)
+        ax.grid(axis="y")
+    legend(figure, 3)
     return figure
-
-
-def _decades(ax: Axes) -> None:
-    """A few round numbers on a logarithmic axis, however short it is."""
-    low, high = ax.get_ylim()
-    ax.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 200 * low else (1, 2, 5)))
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.grid(axis="y")

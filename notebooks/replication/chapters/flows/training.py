@@ -3,26 +3,80 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from odenet.models.flow import ContinuousFlow
 from odenet.models.planar import Foreseen, PlanarField, PlanarLayers
 from odenet.ode import Solver
-from odenet.solvers import METHODS, Adaptive, Control, SolveStats
+from odenet.solvers import METHODS, Adaptive, SolveStats
 from odenet.solvers.runge_kutta import RungeKutta
 from replication.training import Learner, Row, Schedule, save_atomically, train
 
+BATCH = 256
 CLIP = 10.0
 ROWS = 40  # of a training's history, at most
-TIGHT = 1e-7  # tolerance, in double precision, at which every result is computed again
+PROBE = 1_000  # points of each run that the learning curves rest on
 CHUNK = 5_000  # points of each run that are evaluated at once
+TOLERANCE = 1e-3  # of the continuous flow's solves in training
+FINAL, TIGHT = 1e-5, 1e-7  # of those that results come from; and from which they come once more
 
 Flow = ContinuousFlow | PlanarLayers
+Scored = tuple[Tensor, SolveStats]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Flows of one size, and how they are trained."""
+
+    model: str = "continuous"  # continuous | planar
+    size: int = 8  # units of the continuous flow, layers of the planar one
+    seed: int = 0  # the first of the seeds: initial weights, noise and points
+    seeds: int = 1
+    iterations: int = 2000
+    rate: float = 2e-3
+    decay: bool = True
+    penalty: float = 0.0  # times the effort of the continuous flow's paths
+
+
+def untrained(trial: Training, seeds: Sequence[int]) -> Flow:
+    """A flow for each seed, side by side; ValueError for an unknown model."""
+    if trial.model == "continuous":
+        field = PlanarField(trial.size, seeds)
+        return ContinuousFlow(field, _solver(field, TOLERANCE))
+    if trial.model == "planar":
+        return PlanarLayers(trial.size, seeds)
+    raise ValueError(f"unknown model {trial.model!r}; known: continuous, planar")
+
+
+def restored(flow: Flow, folder: Path) -> Flow:
+    """The flow with the weights that ``fit`` left in ``folder``."""
+    flow.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    return flow.eval()
+
+
+def at_tolerance(flow: ContinuousFlow, tolerance: float) -> Solver:
+    """The flow's solver at another tolerance."""
+    return _solver(cast(PlanarField, flow.carrier), tolerance)
+
+
+def _solver(field: PlanarField, tolerance: float) -> Solver:
+    """DOPRI5 that knows a planar field's units beforehand."""
+    method = Foreseen(cast(RungeKutta, METHODS["dopri5"]), field)
+    return Solver(method, Adaptive(tolerance, tolerance))
+
+
+def alone(flow: ContinuousFlow, run: int) -> ContinuousFlow:
+    """One of the flows that were trained side by side, whose solves then have their own steps."""
+    stacked = cast(PlanarField, flow.carrier)
+    field = PlanarField(stacked.units)
+    field.load_state_dict({name: w[run : run + 1] for name, w in stacked.state_dict().items()})
+    return ContinuousFlow(field, _solver(field, TOLERANCE))
 
 
 class SideBySide(torch.optim.Adam):
@@ -52,114 +106,61 @@ def summed(losses: Tensor) -> Tensor:
     return losses.nan_to_num(0.0, 0.0, 0.0).sum()
 
 
-def continuous(units: int, seeds: Sequence[int], tolerance: float) -> ContinuousFlow:
-    """Untrained planar continuous flows, one for each seed, solved by DOPRI5."""
-    field = PlanarField(units, seeds)
-    return ContinuousFlow(field, solver_of(field, Adaptive(tolerance, tolerance)))
-
-
-def solver_of(field: nn.Module, control: Control) -> Solver:
-    """DOPRI5 that knows a planar field's units beforehand."""
-    method = METHODS["dopri5"]
-    if isinstance(field, PlanarField) and isinstance(method, RungeKutta):
-        return Solver(Foreseen(method, field), control)
-    return Solver(method, control)
-
-
-def at_tolerance(flow: ContinuousFlow, tolerance: float) -> Solver:
-    """The flow's solver at another tolerance."""
-    return solver_of(flow.carrier, Adaptive(tolerance, tolerance))
-
-
 def fit(
     flow: Flow,
-    loss: Callable[[torch.Generator, int], tuple[Tensor, SolveStats]],
-    evaluate: Callable[[], Row],
-    *,
-    iterations: int,
-    rate: float,
-    decay: bool = True,
-    seed: int,
+    trial: Training,
+    loss: Callable[[torch.Generator, int], Scored],
+    evaluate: Callable[[], tuple[Tensor, int]],
     folder: Path,
-    title: str,
-) -> list[Row]:
-    """The history of a finished training of at least so many steps; the flow is left trained.
+) -> tuple[list[list[float]], dict[str, Any]]:
+    """What ``evaluate`` found on the way, a list for each run, and what the training says itself.
 
-    ``loss(generator, step)`` is the sum over the runs. The rate falls along a cosine to a
-    hundredth, or, without ``decay``, stays as it is. Goes on from
-    ``folder``/checkpoint.pt where an earlier call was interrupted, and leaves the weights in
-    ``folder``/weights.pt.
+    ``loss(generator, step)`` is the sum over the runs; ``evaluate()`` has a value for each run and
+    evaluations. The rate falls along a cosine to a hundredth, or, without ``decay``, stays as it
+    is. Goes on from ``folder``/checkpoint.pt where an earlier call was interrupted, and leaves the
+    weights in ``folder``/weights.pt. ``curve``: its ``step`` and evaluations, ``nfe``;
+    ``seconds``: the processor time of a step and run, evaluations left out, which says what it
+    costs on a machine that is busy with others besides; ``parameters`` of one run.
     """
-    schedule = Schedule(-(-iterations // _each(iterations)), _each(iterations), 1)
-    optimizer = SideBySide(flow.parameters(), lr=rate, fused=True)
+    each = max(1, -(-trial.iterations // ROWS))
+    schedule = Schedule(-(-trial.iterations // each), each, 1)
+    optimizer = SideBySide(flow.parameters(), lr=trial.rate, fused=True)
 
     def factor(step: int) -> float:
-        return 0.505 + 0.495 * math.cos(math.pi * decay * step / max(schedule.steps, 1))
+        return 0.505 + 0.495 * math.cos(math.pi * trial.decay * step / max(schedule.steps, 1))
 
     mark = time.process_time()
 
     def row() -> Row:
         nonlocal mark
         spent = time.process_time() - mark
-        found = {"processor": spent, **evaluate()}
+        values, nfe = evaluate()
         mark = time.process_time()
-        return found
+        return {"processor": spent, "values": values.tolist(), "nfe": nfe}
 
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(trial.seed)
     history = train(
         Learner(flow, optimizer, LambdaLR(optimizer, factor), generator),
         schedule,
         lambda members, step: loss(generator, step),
         evaluate=row,
         checkpoint=folder / "checkpoint.pt",
-        title=title,
+        title=f"{trial.model} {trial.size}",
     )
     save_atomically(flow.state_dict(), folder / "weights.pt")
-    return history
-
-
-def restored(flow: Flow, folder: Path) -> Flow:
-    """The flow with the weights that ``fit`` left in ``folder``."""
-    flow.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
-    return flow.eval()
-
-
-def alone(flow: ContinuousFlow, run: int) -> ContinuousFlow:
-    """One of the flows that were trained side by side, whose solves then have their own steps."""
-    carrier = flow.carrier
-    if not isinstance(carrier, PlanarField):
-        raise TypeError(f"only planar fields are trained side by side, not {carrier}")
-    field = PlanarField(carrier.units)
-    stacked = carrier.state_dict()
-    field.load_state_dict({name: w[run : run + 1] for name, w in stacked.items()})
-    return ContinuousFlow(field, solver_of(field, flow.solver.control))
-
-
-def parameters(flow: Flow) -> int:
-    """The number of parameters of one run."""
-    return sum(p[0].numel() for p in flow.parameters())
-
-
-def curve(history: Sequence[Row], iterations: int) -> dict[str, list[Any]]:
-    """The history by column: ``step`` and what was evaluated there."""
-    each = _each(iterations)
-    names = [name for name in history[0] if name not in ("epoch", "processor")]
-    return {
-        "step": [row["epoch"] * each for row in history],
-        "nfe_train": [row.get("nfe_forward") for row in history],
-        **{name: [row[name] for row in history] for name in names},
+    by_run = [list(run) for run in zip(*(row["values"] for row in history), strict=True)]
+    spent = sum(row["processor"] for row in history[1:])
+    steps = [row["epoch"] * each for row in history]
+    return by_run, {
+        "curve": {"step": steps, "nfe": [row["nfe"] for row in history]},
+        "seconds": spent / max(1, schedule.steps) / len(by_run),
+        "parameters": sum(p[0].numel() for p in flow.parameters()),
     }
 
 
-def seconds(history: Sequence[Row], iterations: int, runs: int) -> float:
-    """Processor time of a training per step and run, evaluations left out; 0 without a step.
-
-    It says what a training costs on any machine that is busy with others besides.
-    """
-    whole = sum(row["processor"] for row in history[1:])
-    return whole / max(1, (len(history) - 1) * _each(iterations)) / runs
-
-
-def _each(iterations: int) -> int:
-    """The steps between two rows of a history."""
-    return max(1, -(-iterations // ROWS))
+@torch.no_grad()
+def evaluated(score: Callable[[Tensor], Scored], points: Tensor) -> tuple[Tensor, int]:
+    """The scores (runs, n) of points (runs, n, 2) in double precision, and the largest cost."""
+    parts = [score(chunk) for chunk in points.split(CHUNK, 1)]
+    scores = torch.cat([part for part, _ in parts], 1).double()
+    return scores, max(stats.forward.nfe for _, stats in parts)

@@ -22,10 +22,11 @@ from replication.data import mnist
 from replication.data.mnist import Digits
 from replication.device import device
 from replication.probe import probe
-from replication.training import Learner, Loss, Row, Schedule, column, save_atomically, train
+from replication.training import Learner, Row, Schedule, column, save_atomically, train
 
 HELD_OUT = 12  # one training digit in so many is for validation: 5,000 of 60,000
-PROBE_SIZE = 128
+BATCH_SIZE = PROBE_SIZE = 128
+KERNEL_LR, LR = 2e-2, 5e-3  # of Muon for the kernels of convolutions, and of Adam for all else
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,6 @@ class Trial:
     epochs: int = 1
     train_size: int = 60_000  # to learn from and to validate on
     test_size: int = 10_000
-    batch_size: int = 128
-    kernel_lr: float = 2e-2  # of Muon, for the kernels of convolutions
-    lr: float = 5e-3  # of Adam, for all else
     move: bool = True  # turn, scale and shift the digits of each batch a little
     tolerance: float = 1e-3  # rtol and atol of the solver, in training and in evaluation
     probes: Sequence[float] = (1e-3, 1e-5)  # tolerances at which evaluations are counted
@@ -56,9 +54,16 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     RK-Net also with plain backpropagation.
     """
     learning, held_out, test = _digits(trial)
-    schedule = Schedule(trial.epochs, len(learning.labels), trial.batch_size)
+    schedule = Schedule(trial.epochs, len(learning.labels), BATCH_SIZE)
     model = classifier(trial.model, trial.tolerance, trial.seed).to(device())
     learner = _learner(trial, schedule, model)
+
+    def loss(members: Tensor, step: int) -> tuple[Tensor, SolveStats]:
+        images, labels = (part[members.to(part.device)] for part in learning)
+        if trial.move:
+            images = moved(images, learner.generator)
+        logits, stats = model(images)
+        return F.cross_entropy(logits, labels), stats
 
     def evaluate() -> Row:
         return {
@@ -69,27 +74,20 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     history = train(
         learner,
         schedule,
-        _loss(trial, learner, learning),
+        loss,
         evaluate=evaluate,
         checkpoint=folder / "checkpoint.pt",
         title=f"{trial.model} seed {trial.seed}",
     )
     save_atomically(model.state_dict(), folder / "weights.pt")
-    batch = Digits(*(part[: trial.batch_size] for part in learning))
+    logits = logits_of(model, test.images)
     return {
-        **_tested(model, test),
+        "test_error_pct": share_pct(logits, test.labels),
+        "mistakes": mistakes(logits, test.labels),
         "parameters": sum(p.numel() for p in model.parameters()),
         **_numbers(trial, history),
-        "steps": _steps(model, batch),
+        "steps": _steps(model, Digits(*(part[:BATCH_SIZE] for part in learning))),
     }
-
-
-def load(trial: Trial, folder: Path) -> Classifier:
-    """The classifier that ``run`` trained, on the CPU and in evaluation mode."""
-    model = classifier(trial.model, trial.tolerance, trial.seed)
-    state = torch.load(folder / "weights.pt", weights_only=True, map_location="cpu")
-    model.load_state_dict(state)
-    return model.eval()
 
 
 def _digits(trial: Trial) -> tuple[Digits, Digits, Digits]:
@@ -97,13 +95,15 @@ def _digits(trial: Trial) -> tuple[Digits, Digits, Digits]:
     train, test = mnist.load(train_size=trial.train_size, test_size=trial.test_size)
     order = torch.randperm(trial.train_size, generator=torch.Generator().manual_seed(0))
     first = trial.train_size - max(1, trial.train_size // HELD_OUT)
-    there = device()
-    parts = [[part[ids].to(there) for part in train] for ids in (order[:first], order[first:])]
-    return Digits(*parts[0]), Digits(*parts[1]), Digits(*(part.to(there) for part in test))
+
+    def there(digits: Digits, chosen: Any = slice(None)) -> Digits:
+        return Digits(*(part[chosen].to(device()) for part in digits))
+
+    return there(train, order[:first]), there(train, order[first:]), there(test)
 
 
 def _learner(trial: Trial, schedule: Schedule, model: Classifier) -> Learner:
-    optimizer = KernelsByMuon(model, trial.kernel_lr, trial.lr)
+    optimizer = KernelsByMuon(model, KERNEL_LR, LR)
     scheduler = OneCycleLR(
         optimizer,
         [group["lr"] for group in optimizer.param_groups],
@@ -114,49 +114,20 @@ def _learner(trial: Trial, schedule: Schedule, model: Classifier) -> Learner:
     return Learner(model, optimizer, scheduler, torch.Generator().manual_seed(trial.seed))
 
 
-def _loss(trial: Trial, learner: Learner, digits: Digits) -> Loss:
-    def loss(members: Tensor, step: int) -> tuple[Tensor, SolveStats]:
-        members = members.to(digits.labels.device)
-        images = digits.images[members]
-        if trial.move:
-            images = moved(images, learner.generator)
-        logits, stats = learner.model(images)
-        return F.cross_entropy(logits, digits.labels[members]), stats
-
-    return loss
-
-
-def _tested(model: Classifier, digits: Digits) -> dict[str, Any]:
-    logits = logits_of(model, digits.images)
-    return {
-        "test_error_pct": share_pct(logits, digits.labels),
-        "mistakes": mistakes(logits, digits.labels),
-    }
-
-
 def _numbers(trial: Trial, history: list[Row]) -> dict[str, Any]:
-    last = history[-1]
-    seconds = [s for s in column(history, "seconds") if s is not None]
-    probes = {
-        name: {
-            f"{tolerance:g}": [row["probe"][key][i] for row in history]
-            for i, tolerance in enumerate(trial.probes)
-            if last["probe"][key]
-        }
-        for name, key in (("nfe_probe", "nfe"), ("there_and_back", "there_and_back"))
-    }
+    """What the training cost, and what was found after each epoch, by column."""
+    seconds = [row["seconds"] for row in history[1:]]
+    names = ("epoch", "validation_error_pct")
+    found: dict[str, Any] = {name: column(history, name) for name in names}
+    for name, key in (("nfe_probe", "nfe"), ("there_and_back", "there_and_back")):
+        rows = zip(*(row["probe"][key] for row in history), strict=True)
+        # A model without an ODE block has no rows.
+        found[name] = {f"{at:g}": list(row) for at, row in zip(trial.probes, rows, strict=False)}
     return {
-        "validation_error_pct": last["validation_error_pct"],
         "seconds_per_epoch": sum(seconds) / len(seconds) if seconds else None,
-        "nfe_forward": last.get("nfe_forward"),
-        "nfe_backward": last.get("nfe_backward"),
-        "history": {
-            "epoch": column(history, "epoch"),
-            "validation_error_pct": column(history, "validation_error_pct"),
-            "train_loss": column(history, "train_loss"),
-            "nfe_train": column(history, "nfe_forward"),
-            **probes,
-        },
+        "nfe_forward": history[-1].get("nfe_forward"),
+        "nfe_backward": history[-1].get("nfe_backward"),
+        "history": found,
     }
 
 

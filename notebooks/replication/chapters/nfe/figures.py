@@ -1,25 +1,16 @@
 """Figure 3: what a solve costs, and how exact it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from replication.style import (
-    GREY,
-    legend_above,
-    level_of,
-    look_of,
-    mark,
-    new_figure,
-    note,
-    plain_log,
-)
+from replication.plots import few_ticks, guide, legend, medians
+from replication.style import GREY, PALETTE, level_of, look_of, new_figure
 
 Row = Mapping[str, Any]
 Span = tuple[float, float]  # lowest and highest
@@ -29,7 +20,7 @@ def evaluations_by_epoch(
     epochs: Sequence[int],
     nfe: Mapping[float, Sequence[Sequence[int]]],
     there_and_back: Mapping[float, Sequence[Sequence[float]]],
-    paper: Sequence[tuple[float, float]] = (),
+    paper: Sequence[tuple[float, float]],
 ) -> Figure:
     """Figure 3d: forward evaluations on one fixed batch after each epoch (0: before training).
 
@@ -38,22 +29,18 @@ def evaluations_by_epoch(
     """
     figure, (upper, lower) = new_figure(6.4, 2, 1, sharex=True, height_ratios=(3, 2))
     for ax, curves in ((upper, nfe), (lower, there_and_back)):
-        for index, seeds in enumerate(curves.values()):
-            for values in seeds:
-                ax.plot(epochs, values, **look_of(index), ms=5, lw=1.3, clip_on=False)
+        for index, (tolerance, seeds) in enumerate(curves.items()):
+            look = {**look_of(index), "ms": 5, "lw": 1.3, "clip_on": False}
+            ax.plot(epochs, np.transpose(seeds), **look, label=power(tolerance))
         ax.set_yscale("log")
         ax.grid(axis="y")
-    if paper:
-        upper.plot(*zip(*paper, strict=True), color=GREY, lw=3, alpha=0.5)
-    plain_log(upper.yaxis)
+    upper.plot(*np.transpose(paper), color=GREY, lw=3, alpha=0.5, label="paper (Adams)")
+    few_ticks(upper.yaxis)
     upper.set(ylabel="forward evaluations of f")
     lower.set(xlabel="epochs of training", ylabel="there and back, rel. error")
     lower.set(xlim=(0, max(epochs)))
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    handles = [Line2D([], [], **look_of(i), label=power(at)) for i, at in enumerate(nfe)]
-    if paper:
-        handles.append(Line2D([], [], color=GREY, lw=3, alpha=0.5, label="paper (Adams)"))
-    legend_above(figure, handles, 3, title="tolerance")
+    legend(figure, 3, title="tolerance")
     return figure
 
 
@@ -70,51 +57,34 @@ def cost_by_tolerance(
     """
     figure, axes = new_figure(6.8, 2, 2)
     error, seconds, back, wrong = axes.flat
-    tolerances = sorted({row["tolerance"] for row in rows}, reverse=True)
+    looks = _looks(rows)
     longest = max(row["seconds"] for row in rows)
-    handles = []
-    for index, tolerance in enumerate(tolerances):
-        look = level_of(index, len(tolerances))
+    for tolerance, look in looks.items():
         for row in (row for row in rows if row["tolerance"] == tolerance):
-            error.plot(row["nfe"], row["error"], **look)
+            error.plot(row["nfe"], row["error"], **look, label=power(tolerance))
             seconds.plot(row["nfe"], row["seconds"] / longest, **look)
             back.plot(tolerance, row["there_and_back"], **look)
         for errors in test_errors:
             wrong.plot(tolerance, errors[f"{tolerance:g}"], **look)
-        for ax, name in ((error, "error"), (seconds, "time")):
-            _draw_box(ax, paper.get(tolerance, {}), "nfe", name, look["color"])
         error.axhline(tolerance, color=look["color"], lw=1, ls="--", alpha=0.8)
-        handles.append(Line2D([], [], **look, label=power(tolerance)))
-    _finish_cost(error, seconds, back, wrong)
-    _draw_identity(back)
-    handles += [_printed()] if paper else []
-    legend_above(figure, handles, 4, title="tolerance", handlelength=1)
-    return figure
-
-
-def _finish_cost(error: Axes, seconds: Axes, back: Axes, wrong: Axes) -> None:
-    """Titles, units and scales of the four panels of `cost_by_tolerance`."""
+    for tolerance, look in looks.items():
+        printed = paper.get(tolerance, {})
+        _draw_box(error, printed, "nfe", "error", look["color"])
+        _draw_box(seconds, printed, "nfe", "time", look["color"])
+    guide(back, [min(looks), max(looks)], "")
     error.set(title="(a) numerical error", ylabel="relative error", yscale="log")
     seconds.set(title="(b) forward time", ylabel="time / longest time", ylim=(0, None))
     back.set(title="there and back", ylabel="relative error", yscale="log")
     wrong.set(title="accuracy", ylabel="test error (%)", ylim=(0, 1.15 * wrong.get_ylim()[1]))
     for ax in (error, seconds):
         ax.set(xlabel="forward evaluations of f", xlim=(0, None))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     for ax in (back, wrong):
         ax.set(xlabel="tolerance", xscale="log")
         ax.invert_xaxis()
-        ax.xaxis.set_major_locator(LogLocator(numticks=9))
-        ax.xaxis.set_minor_locator(NullLocator())
-    for ax in (error, seconds, back, wrong):
+    for ax in axes.flat:
         ax.grid(axis="y")
-
-
-def _draw_identity(ax: Axes) -> None:
-    """Where the error equals the tolerance."""
-    ends = sorted(ax.get_xlim())
-    ax.plot(ends, ends, color=GREY, lw=1, ls="--")
-    ax.set_xlim(*reversed(ends))
+    legend(figure, 4, title="tolerance", handlelength=1)
+    return figure
 
 
 def backward_against_forward(
@@ -126,40 +96,31 @@ def backward_against_forward(
     maps a tolerance to the printed spans of `nfe` and `backward`.
     """
     figure, axes = new_figure(4.3, 1, 2, sharex=True, sharey=True)
-    rows = [*clean, *leaky]
-    tolerances = sorted({row["tolerance"] for row in rows}, reverse=True)
-    ways = list(dict.fromkeys(row["way"] for row in rows))
-    colours = [level_of(i, len(tolerances))["color"] for i in range(len(tolerances))]
+    ways = list(dict.fromkeys(row["way"] for row in clean))
+    looks = _looks([*clean, *leaky])
     titles = ("counted cleanly", "with the counter that leaks")
     for ax, part, title in zip(axes, (clean, leaky), titles, strict=True):
         for row in part:
-            look = level_of(ways.index(row["way"]), len(ways))
-            look["color"] = colours[tolerances.index(row["tolerance"])]
+            marker = look_of(ways.index(row["way"]))["marker"]
+            look = {**looks[row["tolerance"]], "marker": marker}
             ax.plot(row["nfe_forward"], row["nfe_backward"], **look)
         ax.set(title=title, xlabel="forward evaluations", xscale="log", yscale="log")
-    for tolerance, colour in zip(tolerances, colours, strict=True):
-        _draw_box(axes[1], paper.get(tolerance, {}), "nfe", "backward", colour)
+    for tolerance, look in looks.items():
+        axes[0].plot([], [], "s", color=look["color"], label=power(tolerance))
+        _draw_box(axes[1], paper.get(tolerance, {}), "nfe", "backward", look["color"])
+    for index, way in enumerate(ways):
+        axes[0].plot([], [], look_of(index)["marker"], color=GREY, label=way)
     axes[0].set_ylabel("backward evaluations")
+    ends = axes[0].get_xlim()
     for ax in axes:
-        _draw_slopes(ax, axes[0].get_xlim())
+        guide(ax, ends, "equal", line="-")
+        guide(ax, ends, "half", 0.5, ":")
+        ax.set_xlim(ends)
         ax.grid()
         for axis in (ax.xaxis, ax.yaxis):
-            plain_log(axis)
-    levels = [mark("s", c, power(t)) for t, c in zip(tolerances, colours, strict=True)]
-    kinds = [
-        Line2D([], [], **{**level_of(i, len(ways)), "color": GREY}, label=way)
-        for i, way in enumerate(ways)
-    ]
-    legend_above(figure, levels + kinds + ([_printed()] if paper else []), 4)
+            few_ticks(axis)
+    legend(figure, 4)
     return figure
-
-
-def _draw_slopes(ax: Axes, ends: Span) -> None:
-    """The lines of as many backward evaluations, and of half as many."""
-    for slope, line, label in ((1.0, "-", "equal"), (0.5, ":", "half")):
-        ax.plot(ends, [slope * x for x in ends], color=GREY, lw=1, ls=line, zorder=1)
-        note(ax, label, (ends[1], slope * ends[1]), (3, 0), ha="left")
-    ax.set_xlim(*ends)
 
 
 def ways_compared(
@@ -167,33 +128,22 @@ def ways_compared(
 ) -> Figure:
     """Backward over forward evaluations, and the error of the gradient, by tolerance and way.
 
-    Each way maps `ratio` and `gradient_error` to one row per seed, in the order of `tolerances`:
-    seeds are dots, the line is their mean.
+    Each way maps `ratio` and `gradient_error` to one row per seed, in the order of `tolerances`.
     """
     figure, (ratio, error) = new_figure(4.8, 1, 2)
-    handles = []
     for index, (name, measured) in enumerate(ways.items()):
-        look = look_of(index)
-        for ax, key in ((ratio, "ratio"), (error, "gradient_error")):
-            seeds = np.asarray(measured[key])
-            ax.loglog(tolerances, np.exp(np.log(seeds).mean(0)), **look)
-            if len(seeds) > 1:
-                for values in seeds:
-                    ax.loglog(tolerances, values, ".", color=look["color"], ms=4, alpha=0.7)
-        handles.append(Line2D([], [], **look, label=name))
+        medians(ratio, tolerances, measured["ratio"], **look_of(index), label=name)
+        medians(error, tolerances, measured["gradient_error"], **look_of(index))
+    ratio.axhline(1, color=GREY, lw=1, zorder=1, label="equal")
+    ratio.axhline(0.5, color=GREY, lw=1, ls=":", zorder=1, label="half")
     ratio.set(title="evaluations", ylabel="backward over forward")
     error.set(title="gradient", ylabel="relative error of the gradient")
-    plain_log(ratio.yaxis)
     for ax in (ratio, error):
-        ax.set(xlabel="tolerance")
+        ax.set(xlabel="tolerance", xscale="log", yscale="log")
         ax.invert_xaxis()
-        ax.xaxis.set_major_locator(LogLocator(numticks=9))
-        ax.xaxis.set_minor_locator(NullLocator())
         ax.grid(axis="y")
-    for level, line, label in ((1, "-", "equal"), (0.5, ":", "half")):
-        ratio.axhline(level, color=GREY, lw=1, ls=line, zorder=1)
-        note(ratio, label, (ratio.get_xlim()[1], level), (3, 0), ha="left")
-    legend_above(figure, handles, 2)
+    few_ticks(ratio.yaxis)
+    legend(figure, 2)
     return figure
 
 
@@ -207,25 +157,27 @@ def evaluations_by_input(maps: Mapping[str, Sequence[Row]]) -> Figure:
     for (left, right), (name, rows) in zip(axes, maps.items(), strict=True):
         for way in rows[0]["ways"]:
             times, states = zip(*way, strict=True)
-            left.plot(states, times, color=look_of(0)["color"], lw=1)
-            left.plot(states, times, "o", color=look_of(1)["color"], ms=2.5, zorder=3)
+            left.plot(states, times, color=PALETTE[0], lw=1)
+            left.plot(states, times, "o", color=PALETTE[1], ms=2.5, zorder=3, label="f evaluated")
         for index, row in enumerate(rows):
-            right.plot(row["inputs"], row["nfe"], **{**look_of(index), "lw": 1.2}, ms=4)
+            look = {**look_of(index), "lw": 1.2, "ms": 4}
+            label = f"seed {index + 1} of {len(rows)}"
+            right.plot(row["inputs"], row["nfe"], **look, label=label)
         inputs = rows[0]["inputs"]
         third = len(inputs) // 3
-        right.axvspan(inputs[third], inputs[-third - 1], color=GREY, alpha=0.12, lw=0)
+        ends = inputs[third], inputs[-third - 1]
+        right.axvspan(*ends, color=GREY, alpha=0.12, lw=0, label="middle third")
         left.set(title=name, xlabel="state", ylabel="time")
         right.set(xlabel="input", ylabel="evaluations of f", ylim=(0, None))
-        right.yaxis.set_major_locator(MaxNLocator(integer=True))
         right.grid(axis="y")
-    seeds = max(len(rows) for rows in maps.values())
-    handles = [
-        mark("o", look_of(1)["color"], "f evaluated", size=4),
-        *(Line2D([], [], **look_of(i), label=f"seed {i + 1} of {seeds}") for i in range(seeds)),
-        Line2D([], [], color=GREY, alpha=0.12, lw=9, label="middle third"),
-    ]
-    legend_above(figure, handles, 3)
+    legend(figure, 3)
     return figure
+
+
+def _looks(rows: Iterable[Row]) -> dict[float, dict[str, Any]]:
+    """The colour and marker of each tolerance of rows, the loosest first."""
+    tolerances = sorted({row["tolerance"] for row in rows}, reverse=True)
+    return {at: level_of(i, len(tolerances)) for i, at in enumerate(tolerances)}
 
 
 def _draw_box(ax: Axes, spans: Mapping[str, Span], across: str, up: str, colour: Any) -> None:
@@ -237,10 +189,7 @@ def _draw_box(ax: Axes, spans: Mapping[str, Span], across: str, up: str, colour:
         box = Rectangle((left, low), wide, tall, fill=False, edgecolor=colour, lw=1.2)
         ax.add_patch(box)
         ax.plot([left, left + wide], [low, low + tall], alpha=0)  # so that the axes reach it
-
-
-def _printed() -> Line2D:
-    return Line2D([], [], ls="", marker="s", ms=9, mfc="none", color=GREY, label="paper, by eye")
+        ax.plot([], [], "s", ms=9, mfc="none", color=GREY, label="paper, by eye")
 
 
 def power(value: float) -> str:

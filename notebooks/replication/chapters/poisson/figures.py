@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from replication.style import GREY, PALETTE, legend_above, level_of, look_of, new_figure
-
-DURATION_LABEL = "time"
+from replication.plots import legend, line_of, shaded_path
+from replication.style import GREY, PALETTE, new_figure
 
 
 def rate_over_events(
@@ -24,21 +21,16 @@ def rate_over_events(
     Each of `rates` and `integrals` has a value for each of `ts`; the stairs count the events.
     """
     figure, (above, below) = new_figure(5.2, 2, 1, sharex=True)
-    for index, (rate, integral) in enumerate(zip(rates, integrals, strict=True)):
-        look = {**look_of(index), "marker": ""}
-        above.plot(ts, rate, **look, lw=1.6)
-        below.plot(ts, integral, **look, lw=1.6)
-    _draw_events(above, events)
+    for index, (seed, rate, integral) in enumerate(zip(seeds, rates, integrals, strict=True)):
+        above.plot(ts, rate, **line_of(index), label=f"seed {seed}")
+        below.plot(ts, integral, **line_of(index))
+    under = np.full(len(events), -0.045 * np.max(rates))
+    above.plot(events, under, "|", color=GREY, ms=9, mew=1.5, label="events")
     counted = np.arange(len(events) + 1)
     below.stairs(counted, [ts[0], *events, ts[-1]], color=GREY, lw=1.2, baseline=None)
-    above.set(ylabel="events per unit of time", xlabel=DURATION_LABEL)
-    below.set(ylabel="events since the start", xlabel=DURATION_LABEL)
-    handles = [
-        Line2D([], [], **{**look_of(i), "marker": ""}, label=f"seed {seed}")
-        for i, seed in enumerate(seeds)
-    ]
-    handles.append(Line2D([], [], color=GREY, marker="|", ls="", ms=9, mew=1.5, label="events"))
-    legend_above(figure, handles, 6)
+    above.set(ylabel="events per unit of time")
+    below.set(ylabel="events since the start", xlabel="time")
+    legend(figure, 6)
     return figure
 
 
@@ -48,17 +40,11 @@ def rate_recovered(ts: np.ndarray, rates: Sequence[np.ndarray], true: np.ndarray
     All have a value for each of `ts`.
     """
     figure, ax = new_figure(3.6)
-    for rate in rates:
-        ax.plot(ts, rate, color=PALETTE[5], lw=1)
-    ax.plot(ts, np.mean(rates, 0), color=PALETTE[0], lw=2)
-    ax.plot(ts, true, color=GREY, lw=2, ls="--")
-    ax.set(xlabel=DURATION_LABEL, ylabel="rate (events per unit of time)", ylim=(0, None))
-    handles = [
-        Line2D([], [], color=GREY, ls="--", lw=2, label="true rate"),
-        Line2D([], [], color=PALETTE[0], lw=2, label="learned, mean over seeds"),
-        Line2D([], [], color=PALETTE[5], lw=1, label="each seed"),
-    ]
-    legend_above(figure, handles, 3)
+    ax.plot(ts, true, color=GREY, lw=2, ls="--", label="true rate", zorder=3)
+    ax.plot(ts, np.mean(rates, 0), color=PALETTE[0], lw=2, label="learned, mean over seeds")
+    ax.plot(ts, np.transpose(rates), color=PALETTE[5], lw=1, zorder=1, label="each seed")
+    ax.set(xlabel="time", ylabel="rate (events per unit of time)", ylim=(0, None))
+    legend(figure, 3)
     return figure
 
 
@@ -68,27 +54,11 @@ def latent_path(path: np.ndarray, at_events: np.ndarray, rate: np.ndarray) -> Fi
     `rate` has a value for each point of the path; `at_events` is (events, 2).
     """
     figure, ax = new_figure(4.2)
-    share = rate / rate.max()
-    for i in range(len(path) - 1):
-        color = level_of(i, len(path) - 1)["color"]
-        wide = 1 + 6 * share[i]
-        ax.plot(*path[i : i + 2].T, color=color, lw=wide, solid_capstyle="round")
-    ax.plot(*at_events.T, "o", mfc="none", mec=GREY, ms=5, mew=1.2)
-    ax.plot(*path[0], "^", color=level_of(0, 2)["color"], mec=GREY, ms=10)
-    ax.plot(*path[-1], "X", color=level_of(1, 2)["color"], mec=GREY, ms=10)
+    first, last = shaded_path(ax, path, 1 + 6 * rate / rate.max())
+    ax.plot(*at_events.T, "o", mfc="none", mec=GREY, ms=5, mew=1.2, label="event")
+    ax.plot(*path[0], "^", color=first, mec=GREY, ms=10, label="start")
+    ax.plot(*path[-1], "X", color=last, mec=GREY, ms=10, label="end")
+    ax.plot([], [], color=GREY, lw=6, label="wide: high rate")
     ax.set(xlabel="$z_1$", ylabel="$z_2$")
-    handles = [
-        Line2D([], [], ls="", marker="^", ms=9, color=level_of(0, 2)["color"], label="start"),
-        Line2D([], [], ls="", marker="X", ms=9, color=level_of(1, 2)["color"], label="end"),
-        Line2D([], [], ls="", marker="o", mfc="none", color=GREY, ms=5, label="event"),
-        Line2D([], [], color=GREY, lw=6, label="wide: high rate"),
-    ]
-    legend_above(figure, handles, 4)
+    legend(figure, 4)
     return figure
-
-
-def _draw_events(ax: Axes, events: np.ndarray) -> None:
-    """Strokes under the axis of time, below the lowest rate."""
-    low, high = 0.0, ax.get_ylim()[1]
-    ax.set_ylim(-0.09 * high, high)
-    ax.plot(events, np.full(len(events), low - 0.045 * high), "|", color=GREY, ms=9, mew=1.5)

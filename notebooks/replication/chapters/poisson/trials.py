@@ -1,13 +1,13 @@
 """Figure 7: the rate of events, and its integral, learned along one latent path."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, pi
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
+from scipy.integrate import simpson
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -15,14 +15,14 @@ from odenet.models.poisson import LATENT, PoissonPath, poisson_path
 from odenet.ode import Solver, solve
 from odenet.solvers import Adaptive, SolveStats
 from replication.compiled_training import compiled_solves
-from replication.training import Learner, Row, Schedule, column, save_atomically, train
+from replication.training import Learner, Schedule, column, save_atomically, train
 
 DURATION = 10.0
 BURSTS = ((2.0, 4.0), (6.0, 8.0))  # each of ten events, in the middles of ten equal parts
-CLIP = 10.0
+RATE, CLIP = 2e-2, 10.0  # Adam's learning rate, falling along a cosine to a hundredth
 START = 1000  # seeds of the same events' starts lie this far apart
 EPOCH = 50  # steps between two checkpoints
-GRID = 401  # points of the curves that are returned
+GRID = torch.linspace(0, DURATION, 401, dtype=torch.float64)  # of the curves that are returned
 TIGHT = Solver("dopri5", Adaptive(1e-8, 1e-8))
 
 
@@ -35,7 +35,6 @@ class Trial:
     seed: int = 0  # of the events drawn and, with start, of the weights and z(0)
     start: int = 0  # another beginning of the fit to the same events
     iterations: int = 1000  # gradient steps, rounded up to a multiple of 50
-    rate: float = 2e-2  # Adam's learning rate, falling along a cosine to a hundredth
     tolerance: float = 1e-5  # of the training's solves
     compiled: bool = False  # the training's solves
 
@@ -47,35 +46,45 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     in nats, rates in events per unit of time. ``integral``: of the rate, from a solve with the
     training's tolerance; ``quadrature``: by Simpson's rule over the rates of a path solved without
     it. ``curve``: ts, z and rate of that path, and the solve's integral up to ts. ``burst_share``:
-    of the quadrature that lies in the bursts. ``rate_error`` and ``constant_error``, None where
-    the true rate is not known: the integral of |rate - true| over that of the true rate, for the
-    fit and for the best constant rate.
+    of the quadrature that lies in the bursts. Where the true rate is known, ``rate_error`` and
+    ``constant_error``: the integral of |rate - true| over that of the true rate, for the fit and
+    for the best constant rate.
     """
     events = data(trial)
-    model = _model(trial)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(trial.seed + START * trial.start)
+        model = poisson_path(LATENT)
+    model.solver = Solver("dopri5", Adaptive(trial.tolerance, trial.tolerance), "backprop")
     schedule = Schedule(-(-trial.iterations // EPOCH), EPOCH, 1, CLIP)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    scheduler = CosineAnnealingLR(optimizer, max(schedule.steps, 1), eta_min=RATE / 100)
+
+    def loss(members: Tensor, step: int) -> tuple[Tensor, SolveStats]:
+        # For each twenty events, so that one learning rate does for any number of them.
+        nats, path = model.log_likelihood(events, DURATION, sequences=trial.sequences)
+        return -nats * 20 / len(events), path.stats
+
     with compiled_solves(model, trial.compiled):
         history = train(
-            _learner(trial, model, schedule),
+            Learner(model, optimizer, scheduler, torch.Generator()),
             schedule,
-            lambda members, step: _loss(trial, model, events),
+            loss,
             evaluate=dict,
             checkpoint=folder / "checkpoint.pt",
             title=f"{trial.events} seed {trial.seed}.{trial.start}",
         )
     save_atomically(model.state_dict(), folder / "weights.pt")
-    return {**_scores(trial, model.eval(), events), **_costs(history)}
+    losses = {"loss": column(history, "train_loss")}
+    return {**_scores(trial, model.eval(), events), "history": losses}
 
 
 def data(trial: Trial) -> list[float]:
     """The events of all sequences together, ascending. Raises ValueError for an unknown kind."""
     if trial.events == "bursts":
         return bursts() * trial.sequences
-    if trial.events in KNOWN:
-        generator = torch.Generator().manual_seed(trial.seed)
-        return simulate(KNOWN[trial.events], trial.sequences, generator)
-    known = ", ".join(("bursts", *KNOWN))
-    raise ValueError(f"unknown events {trial.events!r}; known: {known}")
+    if trial.events == "bumps":
+        return simulate(trial.sequences, torch.Generator().manual_seed(trial.seed))
+    raise ValueError(f"unknown events {trial.events!r}; known: bursts, bumps")
 
 
 def bursts() -> list[float]:
@@ -90,31 +99,19 @@ def bumps(ts: Tensor) -> Tensor:
     return base + peak * sum(torch.exp(-(((ts - at) / width) ** 2) / 2) for at in (3.0, 7.0))
 
 
-KNOWN = MappingProxyType({"bumps": bumps})
+def simulate(sequences: int, generator: torch.Generator) -> list[float]:
+    """The events of so many sequences over [0, 10] with the rate ``bumps``, ascending.
 
-
-def simulate(
-    rate: Callable[[Tensor], Tensor], sequences: int, generator: torch.Generator
-) -> list[float]:
-    """The events of so many sequences over [0, 10] with a given rate, all together, ascending.
-
-    Drawn by thinning: events of a constant rate above all of ``rate``, each kept with the
-    probability rate / constant.
+    Drawn by thinning: events of a constant rate above all of it, each kept with the probability
+    rate / constant.
     """
     grid = torch.linspace(0, DURATION, 10_001, dtype=torch.float64)
-    most = 1.01 * float(rate(grid).max())
+    most = 1.01 * float(bumps(grid).max())
     expected = torch.tensor(most * DURATION * sequences, dtype=torch.float64)
     count = int(torch.poisson(expected, generator=generator))
     at = DURATION * torch.rand(count, dtype=torch.float64, generator=generator)
-    kept = torch.rand(count, dtype=torch.float64, generator=generator) * most < rate(at)
+    kept = torch.rand(count, dtype=torch.float64, generator=generator) * most < bumps(at)
     return at[kept].sort().values.tolist()
-
-
-def load(trial: Trial, folder: Path) -> PoissonPath:
-    """The model that ``run`` fitted, in evaluation mode."""
-    model = _model(trial)
-    model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
-    return model.eval()
 
 
 def constant_nats(events: int, duration: float, sequences: int = 1) -> float:
@@ -122,85 +119,35 @@ def constant_nats(events: int, duration: float, sequences: int = 1) -> float:
     return events * log(events / (sequences * duration)) - events
 
 
-def simpson(values: Tensor, width: float) -> float:
-    """The integral over an interval so wide of values at equal distances, an odd number of them."""
-    if len(values) % 2 == 0:
-        raise ValueError(f"Simpson's rule needs an odd number of values, got {len(values)}")
-    weights = torch.ones(len(values), dtype=values.dtype)
-    weights[1:-1:2], weights[2:-1:2] = 4, 2
-    return float((weights * values).sum() * width / (len(values) - 1) / 3)
-
-
-def _model(trial: Trial) -> PoissonPath:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trial.seed + START * trial.start)
-        model = poisson_path(LATENT)
-    model.solver = Solver("dopri5", Adaptive(trial.tolerance, trial.tolerance), "backprop")
-    return model
-
-
-def _learner(trial: Trial, model: PoissonPath, schedule: Schedule) -> Learner:
-    optimizer = torch.optim.Adam(model.parameters(), lr=trial.rate)
-    scheduler = CosineAnnealingLR(optimizer, max(schedule.steps, 1), eta_min=trial.rate / 100)
-    return Learner(model, optimizer, scheduler, torch.Generator().manual_seed(trial.seed))
-
-
-def _loss(trial: Trial, model: PoissonPath, events: Sequence[float]) -> tuple[Tensor, SolveStats]:
-    """Nats lost for each twenty events, so that one learning rate does for any number of them."""
-    nats, path = model.log_likelihood(events, DURATION, sequences=trial.sequences)
-    return -nats * 20 / len(events), path.stats
-
-
 @torch.no_grad()
 def _scores(trial: Trial, model: PoissonPath, events: Sequence[float]) -> dict[str, Any]:
     nats, path = model.log_likelihood(events, DURATION, sequences=trial.sequences)
-    ts = torch.linspace(0, DURATION, GRID, dtype=torch.float64)
-    constant = torch.full_like(ts, len(events) / (DURATION * trial.sequences))
-    z = path_alone(model, ts.tolist())
+    z = solve(model.both.field, model.start, GRID.tolist(), TIGHT).ys
     rate = model.both.log_rate(z)[:, 0].exp()
-    inside = [simpson(rate[_between(ts, *burst)], burst[1] - burst[0]) for burst in BURSTS]
-    quadrature = simpson(rate, DURATION)
-    return {
+    quadrature = _integral(rate)
+    scores = {
         "events": len(events),
         "log_likelihood": float(nats),
         "constant_nats": constant_nats(len(events), DURATION, trial.sequences),
         "integral": float(path.integral[-1]),
         "quadrature": quadrature,
-        "burst_share": sum(inside) / quadrature,
-        "rate_error": _rate_error(trial, ts, rate),
-        "constant_error": _rate_error(trial, ts, constant),
+        "burst_share": sum(_integral(rate, *burst) for burst in BURSTS) / quadrature,
         "curve": {
-            "ts": ts.tolist(),
+            "ts": GRID.tolist(),
             "rate": rate.tolist(),
             "z": z.tolist(),
-            "integral": model(ts.tolist()).integral.tolist(),
+            "integral": model(GRID.tolist()).integral.tolist(),
         },
-        "nfe": path.stats.forward.nfe,
     }
+    if trial.events == "bumps":
+        true = bumps(GRID)
+        constant = len(events) / (DURATION * trial.sequences)
+        scores["rate_error"] = _integral((rate - true).abs()) / _integral(true)
+        scores["constant_error"] = _integral((constant - true).abs()) / _integral(true)
+    return scores
 
 
-@torch.no_grad()
-def path_alone(model: PoissonPath, ts: Sequence[float]) -> Tensor:
-    """The latent states (times, latent), by a tight solve that knows nothing of the integral."""
-    return solve(model.both.field, model.start, ts, TIGHT).ys
-
-
-def _between(ts: Tensor, low: float, high: float) -> Tensor:
-    half = (ts[1] - ts[0]) / 2  # the ends of the bursts lie on the grid, up to rounding
-    return (ts > low - half) & (ts < high + half)
-
-
-def _rate_error(trial: Trial, ts: Tensor, rate: Tensor) -> float | None:
-    if trial.events not in KNOWN:
-        return None
-    true = KNOWN[trial.events](ts)
-    return simpson((rate - true).abs(), DURATION) / simpson(true, DURATION)
-
-
-def _costs(history: list[Row]) -> dict[str, Any]:
-    seconds = [s for s in column(history, "seconds") if s is not None]
-    per_step = column(history, "train_loss")
-    return {
-        "seconds": sum(seconds),
-        "history": {"epoch": column(history, "epoch"), "loss": per_step},
-    }
+def _integral(values: Tensor, low: float = 0.0, high: float = DURATION) -> float:
+    """By Simpson's rule, from values on the grid, of which the ends are points up to rounding."""
+    inside = (GRID > low - 1e-9) & (GRID < high + 1e-9)
+    return float(simpson(values[inside].numpy(), x=GRID[inside].numpy()))

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
-from replication.style import GREY, PALETTE, legend_above, look_of, mark, new_figure, note
+from replication.plots import guide, legend
+from replication.style import GREY, PALETTE, look_of, new_figure
 
 
 def depth_against_state(
@@ -24,37 +23,20 @@ def depth_against_state(
     figure, axes = new_figure(4.7, 1, 2, sharey=True, sharex=True)
     panels = zip(axes, (residual, ode), ("Residual network", "ODE network"), strict=True)
     for ax, network, title in panels:
-        _draw_field(ax, network)
         for depths, states in network["paths"]:
-            ax.plot(states, depths, color=PALETTE[0], lw=1.5)
+            ax.plot(states, depths, color=PALETTE[0], lw=1.5, label="hidden state")
         depths, states = np.asarray(network["evaluated"]).T
-        ax.plot(states, depths, "o", color=PALETTE[1], ms=3, zorder=3)
+        ax.plot(states, depths, "o", color=PALETTE[1], ms=3, zorder=3, label="f evaluated")
+        # Along (1, f), all of one length, pinned where the field was sampled.
+        slope = np.asarray(network["arrow_slope"])
+        arrows = slope / np.hypot(slope, 1.0), 1 / np.hypot(slope, 1.0)
+        places = network["arrow_state"], network["arrow_depth"]
+        ax.quiver(*places, *arrows, color=GREY, alpha=0.5, scale=22, width=0.005)
+        ax.plot([], [], color=GREY, ls="", marker=r"$\rightarrow$", ms=13, label="field f")
         ax.set(title=title, xlabel="hidden state h", xlim=limits)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes[0].set_ylabel("depth t")
-    handles = [
-        Line2D([], [], color=PALETTE[0], label="hidden state"),
-        mark("o", PALETTE[1], "f evaluated", size=5),
-        mark(r"$\rightarrow$", GREY, "field f", size=13),
-    ]
-    legend_above(figure, handles, 3)
+    legend(figure, 3)
     return figure
-
-
-def _draw_field(ax: Axes, network: Mapping[str, Any]) -> None:
-    """Arrows of equal length along (1, f), pinned where the field was sampled."""
-    slope = np.asarray(network["arrow_slope"])
-    length = np.hypot(slope, 1.0)
-    ax.quiver(
-        network["arrow_state"],
-        network["arrow_depth"],
-        slope / length,
-        1 / length,
-        color=GREY,
-        alpha=0.5,
-        scale=22,
-        width=0.005,
-    )
 
 
 def error_against_step(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -67,18 +49,15 @@ def error_against_step(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     for index, (name, curve) in enumerate(curves.items()):
         look = {**look_of(index), "linestyle": "-"}
         step, error = np.asarray(curve["step"]), np.asarray(curve["error"])
-        ax.loglog(step, error, **look)
-        guide = error[-1] * (step / step[-1]) ** curve["order"]
-        ax.loglog(step, guide, color=GREY, lw=0.9, ls="--", zorder=1)
-        label = f"{name}, slope {curve['order']:.2f}"
-        note(ax, label, (step[-1], error[-1]), (-9, 0), color=look["color"], fontsize=10)
-    room = (step[-1] / step[0]) ** 0.65
+        ax.loglog(step, error, **look, label=f"{name}, slope {curve['order']:.2f}")
+        fitted = error[-1] * (step / step[-1]) ** curve["order"]
+        ax.loglog(step, fitted, color=GREY, lw=0.9, ls="--", zorder=1)
     ax.set(xlabel="step size h (units of time)", ylabel="error at the end point")
-    ax.set_xlim(step[-1] * room, step[0] * 1.25)
     ax.xaxis.set_major_locator(FixedLocator(step.tolist()))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(_fraction)
+    ax.xaxis.set_major_formatter(lambda h, _: f"{h:g}" if h >= 1 else f"1/{round(1 / h)}")
     ax.grid(axis="y")
+    legend(figure, 3)
     return figure
 
 
@@ -93,24 +72,16 @@ def work_and_precision(
     looks = {name: {**look_of(index), "linestyle": "-"} for index, name in enumerate(fixed)}
     for name, curve in fixed.items():
         right.loglog(curve["nfe"], curve["error"], **{**looks[name], "linestyle": ":"}, mfc="none")
+        right.plot([], [], **looks[name], label=name)
     for name, curve in adaptive.items():
         left.loglog(curve["tolerance"], curve["error"], **looks[name])
         right.loglog(curve["nfe"], curve["error"], **looks[name])
-        asked = curve["tolerance"]
-    left.loglog(asked, asked, color=GREY, lw=1, ls="--")
-    note(left, "error = tolerance", (asked[len(asked) // 2],) * 2, (7, -7), ha="left")
+        guide(left, curve["tolerance"], "error = tolerance")
+    right.plot([], [], color=GREY, marker="o", label="adaptive")
+    right.plot([], [], color=GREY, marker="o", ls=":", mfc="none", label="fixed step")
     left.set(xlabel="tolerance asked for", ylabel="error at the end point")
     right.set(xlabel="evaluations of f")
     for ax in (left, right):
         ax.grid(axis="y")
-    handles = [Line2D([], [], **look, label=name) for name, look in looks.items()]
-    handles += [Line2D([], [], ls="", label=" ")] * (len(handles) % 2)  # the kinds get a column
-    handles.append(Line2D([], [], color=GREY, marker="o", label="adaptive"))
-    handles.append(Line2D([], [], color=GREY, marker="o", ls=":", mfc="none", label="fixed step"))
-    legend_above(figure, handles, len(handles) // 2)
+    legend(figure, 4)
     return figure
-
-
-def _fraction(value: float, _: int) -> str:
-    """A step size as the fraction it was chosen as: 0.25 is 1/4."""
-    return f"{value:g}" if value >= 1 else f"1/{round(1 / value)}"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import pi
 
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from odenet.models.latent import LatentODE
@@ -21,7 +22,6 @@ class Morph:
     positive.
     """
 
-    coordinate: int
     place: Tensor
     curves: Tensor
     turned: Tensor
@@ -29,7 +29,7 @@ class Morph:
     @property
     def reach(self) -> float:
         """The smaller of the largest angles that any of the curves turns in either direction."""
-        return float(reach_both_ways(self.turned))
+        return float(min(self.turned.max(), -self.turned.min()))
 
     @property
     def steadiness(self) -> float:
@@ -37,7 +37,9 @@ class Morph:
 
         Zero where the curves do not reach half a turn in either direction.
         """
-        return abs(rank_correlation(self.place, self.turned)) if self.reach >= pi else 0.0
+        if self.reach < pi:
+            return 0.0
+        return abs(float(spearmanr(self.place, self.turned).statistic))
 
 
 @torch.no_grad()
@@ -71,27 +73,18 @@ def morphs(model: LatentODE, train: Spirals, bases: Tensor) -> list[Morph]:
     lines = []
     for coordinate, (low, high) in enumerate(ends):
         place = torch.linspace(low, high, STEPS)
-        curves, turned = _decoded(model, bases, coordinate, place, train.ts)
-        pairs = zip(curves, turned, strict=True)
-        lines.append([Morph(coordinate, place, *pair) for pair in pairs])
+        begins = bases[:, None].repeat(1, STEPS, 1)
+        begins[..., coordinate] = place
+        path, _ = model.latent(begins.flatten(0, 1), train.ts[:WINDOW])
+        curves = model.decoder(path).unflatten(0, begins.shape[:2])
+        lines.append([Morph(place, some, angle_turned(some)) for some in curves])
     return [max(four, key=lambda m: (m.steadiness, m.reach)) for four in zip(*lines, strict=True)]
-
-
-def reach_both_ways(turned: Tensor) -> Tensor:
-    """The smaller of the largest angles turned in either direction, over the last dimension."""
-    return torch.minimum(turned.amax(-1), -turned.amin(-1))
 
 
 def angle_turned(curves: Tensor) -> Tensor:
     """The angle in radians that curves (..., times, 2) turn about (0, 0), ccw positive."""
     (x0, y0), (x1, y1) = curves[..., :-1, :].unbind(-1), curves[..., 1:, :].unbind(-1)
     return torch.atan2(x0 * y1 - y0 * x1, x0 * x1 + y0 * y1).sum(-1)
-
-
-def rank_correlation(x: Tensor, y: Tensor) -> float:
-    """Spearman's, of two vectors without ties."""
-    ranks = torch.stack([v.argsort().argsort().double() for v in (x, y)])
-    return float(torch.corrcoef(ranks)[0, 1])
 
 
 @torch.no_grad()
@@ -113,14 +106,3 @@ def _features(means: Tensor, quadratic: bool) -> Tensor:
         rows, columns = torch.triu_indices(means.shape[1], means.shape[1])
         parts.append(means[:, rows] * means[:, columns])
     return torch.cat(parts, 1).double()
-
-
-def _decoded(
-    model: LatentODE, bases: Tensor, coordinate: int, place: Tensor, ts: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Curves (bases, places, 100, 2) and the angles (bases, places) that they turn."""
-    begins = bases[:, None].repeat(1, len(place), 1)
-    begins[..., coordinate] = place
-    path, _ = model.latent(begins.flatten(0, 1), ts[:WINDOW])
-    curves = model.decoder(path).unflatten(0, begins.shape[:2])
-    return curves, angle_turned(curves)

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from odenet.models.latent import RNN, LatentODE
@@ -16,27 +15,19 @@ from odenet.solvers import SolveStats
 from replication.compiled_training import compiled_solves
 from replication.data import spirals
 from replication.data.spirals import STEP, WINDOW, Spirals
-from replication.training import Learner, Loss, Row, Schedule, column, save_atomically, train
+from replication.training import Learner, Schedule, save_atomically, train
 
 BATCH_SIZE = 50
+NOISE = 0.1  # of the observations, in each coordinate
 START = 1000  # seeds of the same spirals' starts lie this far apart
-
-
-@dataclass(frozen=True)
-class Recipe:
-    build: Callable[[], LatentODE | RNN]
-    rate: float  # Adam's learning rate, falling along a cosine to a hundredth
-    clip: float  # the length that its gradients are cut to
-
-
-RECIPES = MappingProxyType(
-    {
-        "latent_ode": Recipe(LatentODE, 1e-2, 10),
-        "latent_ode_untimed": Recipe(partial(LatentODE, timed=False), 1e-2, 10),
-        "rnn": Recipe(partial(RNN, gap=False), 2e-2, 5),
-        "rnn_gap": Recipe(partial(RNN, gap=True), 2e-2, 5),
-    }
-)
+RECIPES: dict[
+    str, tuple[Callable[[], LatentODE | RNN], float, float]
+] = {  # model, Adam's rate, which falls along a cosine to a hundredth, length of a gradient
+    "latent_ode": (LatentODE, 1e-2, 10.0),
+    "latent_ode_untimed": (partial(LatentODE, timed=False), 1e-2, 10.0),
+    "rnn": (partial(RNN, gap=False), 2e-2, 5.0),
+    "rnn_gap": (partial(RNN, gap=True), 2e-2, 5.0),
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +43,6 @@ class Trial:
     test_size: int = 500
     validation_size: int = 200
     family: str = "log"  # log | archimedean
-    noise: float = 0.1
     compiled: bool = False  # the latent ODE's solves in training
 
 
@@ -68,34 +58,43 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     the 100 grid points of the window, of an RNN over its one-step predictions of the observations
     1, 2, ...
     """
-    train_curves, test_curves = data(trial)
+    if trial.model not in RECIPES:
+        raise ValueError(f"unknown model {trial.model!r}; known: {', '.join(RECIPES)}")
+    curves, test = data(trial)
+    model = _model(trial).train()
+    _, rate, clip = RECIPES[trial.model]
     passes = -(-trial.iterations // -(-trial.train_size // BATCH_SIZE))
-    schedule = Schedule(passes, trial.train_size, BATCH_SIZE, _recipe(trial.model).clip)
-    model = _model(trial)
-    learner = _learner(trial, model, schedule)
+    schedule = Schedule(passes, trial.train_size, BATCH_SIZE, clip)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    scheduler = CosineAnnealingLR(optimizer, max(schedule.steps, 1), eta_min=rate / 100)
+    generator = torch.Generator().manual_seed(trial.seed + START * trial.start)
+
+    def loss(members: Tensor, step: int) -> tuple[Tensor, SolveStats]:
+        # The latent ODE's divergence grows to full weight half-way.
+        return _loss(model, curves[members], min(1.0, 2 * step / schedule.steps), generator)
+
     with compiled_solves(model, trial.compiled and isinstance(model, LatentODE)):
-        history = train(
-            learner,
+        train(
+            Learner(model, optimizer, scheduler, generator),
             schedule,
-            _loss(trial, model, learner.generator, train_curves, schedule.steps),
+            loss,
             evaluate=dict,
             checkpoint=folder / "checkpoint.pt",
             title=f"{trial.model} {trial.observed}/{WINDOW} seed {trial.seed}.{trial.start}",
         )
     save_atomically(model.state_dict(), folder / "weights.pt")
-    model.eval()
-    return {
-        "validation_loss": _validation_loss(trial, model),
-        **_scores(model, test_curves),
-        **_costs(model, history),
-    }
+    unseen = spirals.validation(trial.validation_size, **_kind(trial))
+    with torch.no_grad():
+        fresh = torch.Generator().manual_seed(trial.seed)
+        validation, _ = _loss(model.eval(), unseen, 1.0, fresh)
+    return {"validation_loss": float(validation), **_scores(model, test)}
 
 
 def load(trial: Trial, folder: Path) -> LatentODE | RNN:
     """The model that ``run`` trained, in evaluation mode."""
     model = _model(trial)
     model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
-    return model.eval()
+    return model
 
 
 def data(trial: Trial) -> tuple[Spirals, Spirals]:
@@ -115,58 +114,30 @@ def chosen(results: Iterable[dict[str, Any]]) -> int:
 
 
 def _kind(trial: Trial) -> dict[str, Any]:
-    same = ("observed", "family", "noise", "seed")
-    return {name: getattr(trial, name) for name in same}
-
-
-def _recipe(name: str) -> Recipe:
-    if name not in RECIPES:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    same = {"observed": trial.observed, "family": trial.family, "seed": trial.seed}
+    return {**same, "noise": NOISE}
 
 
 def _model(trial: Trial) -> LatentODE | RNN:
-    recipe = _recipe(trial.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed + START * trial.start)
-        return recipe.build()
-
-
-def _learner(trial: Trial, model: nn.Module, schedule: Schedule) -> Learner:
-    rate = _recipe(trial.model).rate
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    scheduler = CosineAnnealingLR(optimizer, max(schedule.steps, 1), eta_min=rate / 100)
-    generator = torch.Generator().manual_seed(trial.seed + START * trial.start)
-    return Learner(model, optimizer, scheduler, generator)
+        return RECIPES[trial.model][0]().eval()
 
 
 def _loss(
-    trial: Trial, model: LatentODE | RNN, generator: torch.Generator, curves: Spirals, steps: int
-) -> Loss:
-    """The objective at each step; the latent ODE's divergence grows to full weight half-way."""
-    times, values, index = curves.times, curves.values, curves.index
-
-    def loss(members: Tensor, step: int) -> tuple[Tensor, SolveStats]:
-        if isinstance(model, RNN):
-            return model.loss(times[members], values[members]), SolveStats()
-        return model.loss(
-            times[members],
-            values[members],
-            ts=curves.ts[:WINDOW],
-            index=index[members],
-            noise=trial.noise,
-            kl_weight=min(1.0, 2 * step / steps),
-            generator=generator,
-        )
-
-    return loss
-
-
-@torch.no_grad()
-def _validation_loss(trial: Trial, model: LatentODE | RNN) -> float:
-    curves = spirals.validation(trial.validation_size, **_kind(trial))
-    whole = _loss(trial, model, torch.Generator().manual_seed(trial.seed), curves, steps=1)
-    return float(whole(torch.arange(len(curves)), 1)[0])
+    model: LatentODE | RNN, curves: Spirals, kl_weight: float, generator: torch.Generator
+) -> tuple[Tensor, SolveStats]:
+    if isinstance(model, RNN):
+        return model.loss(curves.times, curves.values), SolveStats()
+    return model.loss(
+        curves.times,
+        curves.values,
+        ts=curves.ts[:WINDOW],
+        index=curves.index,
+        noise=NOISE,
+        kl_weight=kl_weight,
+        generator=generator,
+    )
 
 
 @torch.no_grad()
@@ -188,14 +159,12 @@ def predict(model: LatentODE | RNN, curves: Spirals) -> dict[str, Tensor]:
 def _scores(model: LatentODE | RNN, test: Spirals) -> dict[str, Any]:
     seen, unseen = test.clean[:, :WINDOW], test.clean[:, WINDOW:]
     paths = predict(model, test)
-    errors = {name: rmse(path[:, -len(unseen[0]) :], unseen) for name, path in paths.items()}
     if isinstance(model, LatentODE):
-        return {
-            "rmse_window": rmse(paths["whole"][:, :WINDOW], seen),
-            "rmse_extrapolation": errors["whole"],
-        }
+        inside, outside = paths["whole"].split((WINDOW, len(unseen[0])), 1)
+        return {"rmse_window": rmse(inside, seen), "rmse_extrapolation": rmse(outside, unseen)}
     predicted, _ = model(test.times, test.values)
     truth = seen[torch.arange(len(test))[:, None], test.index[:, 1:]]
+    errors = {name: rmse(path, unseen) for name, path in paths.items()}
     return {"rmse_window": rmse(predicted, truth), "rmse_extrapolation": errors}
 
 
@@ -207,16 +176,3 @@ def rmse(predicted: Tensor, truth: Tensor) -> float:
 def rmse_by_curve(predicted: Tensor, truth: Tensor) -> Tensor:
     """The root mean square difference of each curve, over its times and coordinates."""
     return (predicted - truth).square().mean((1, 2)).sqrt()
-
-
-def _costs(model: nn.Module, history: list[Row]) -> dict[str, Any]:
-    seconds = [s for s in column(history, "seconds") if s is not None]
-    return {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "seconds": sum(seconds),
-        "nfe_forward": history[-1].get("nfe_forward"),
-        "history": {
-            "epoch": column(history, "epoch"),
-            "train_loss": column(history, "train_loss"),
-        },
-    }

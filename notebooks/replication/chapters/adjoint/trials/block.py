@@ -1,10 +1,9 @@
 """The gradient of the ODE-Net's block on digits: untrained, trained a little, and made smooth."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,31 +19,23 @@ from replication.chapters.adjoint.trials.gradients import (
     ABSOLUTE,
     RULES,
     Problem,
-    by_scale,
-    measured,
+    errors,
     pull,
-    worst,
+    sweep,
 )
-from replication.chapters.adjoint.trials.reversal import there_and_back
+from replication.chapters.adjoint.trials.reversal import WAYS as STATES
 from replication.data.mnist import Digits, load
 from replication.peers import Way, ours, torchdiffeq_ways
 from replication.trained import trained
 
-
-def _looser(tolerance: float) -> Adjoint:
-    return Adjoint(Adaptive(10 * tolerance, 10 * tolerance))
-
-
 # The rules, and what the adjoint can be told. OWN is what the ODE-Net itself is trained with.
 OWN = "the ODE-Net's own"
-WAYS: Mapping[str, Way] = MappingProxyType(
-    {
-        **RULES,
-        "Adjoint, 10 x tolerance": ours(_looser),
-        "Adjoint, interpolated": ours(lambda tolerance: InterpolatedAdjoint()),
-        "Adjoint, absolute": ABSOLUTE,
-    }
-)
+WAYS: dict[str, Way] = {
+    **RULES,
+    "Adjoint, 10 x tolerance": ours(lambda at: Adjoint(Adaptive(10 * at, 10 * at))),
+    "Adjoint, interpolated": ours(lambda tolerance: InterpolatedAdjoint()),
+    "Adjoint, absolute": ABSOLUTE,
+}
 SCALED = ("Adjoint", "Adjoint, absolute", "torchdiffeq odeint_adjoint")
 
 
@@ -52,52 +43,44 @@ SCALED = ("Adjoint", "Adjoint, absolute", "torchdiffeq odeint_adjoint")
 class Trial:
     """One network, and the mean cross-entropy of a batch of test images behind its block."""
 
-    network: str = "untrained"  # untrained | trained | smooth: untrained, softplus for its ReLU
-    seed: int = 0  # of the weights; the trained network has those of its training
+    seed: int = 0  # of the weights of an untrained network
+    training: str = ""  # of a trained network: its trial's folder in the cache
+    smooth: bool = False  # softplus for ReLU in the field
     images: int = 32
     tolerance: float = 1e-3
     tolerances: Sequence[float] = (1e-1, 1e-2, 1e-3)  # there and back
     reference: float = 1e-6  # tolerance of the exact gradient, in double precision
     scales: Sequence[float] = (1e-3, 1.0, 1e3, 1e5)
-    training: str = ""  # of the trained network: its trial's folder in the cache
     torchdiffeq: str = ""  # its version where it takes part
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
-    """Rows ``ways`` (each at ``tolerance``), ``scales`` and ``reversal``, and what they are about.
+    """Sweeps ``ways`` (each at ``tolerance``), ``scales`` and ``reversal``, and their scale.
 
     ``state_rms`` and ``slope_rms`` of the state that enters the block and of the field there;
     ``reference_error``: how far the reference is from one at ten times its tolerance. Gradients
-    are those of the state that enters and of the field's parameters, and ``error`` is the larger
-    of the two. Raises ValueError for an unknown network.
+    are those of the state that enters and of the field's parameters.
     """
-    model = _network(trial, folder)
-    smooth = trial.network == "smooth"
+    if trial.training:
+        model = trained(trial.training, folder, trial.tolerance)[0].cpu()
+    else:
+        model = classifier("odenet", trial.tolerance, trial.seed).eval()
     _, digits = load(train_size=1, test_size=trial.images)
-    problem = _problem(model, digits, smooth)
-    double = _problem(copy.deepcopy(model).double(), digits, smooth)
+    problem = _problem(model, digits, trial.smooth)
+    double = _problem(copy.deepcopy(model).double(), digits, trial.smooth)
     exact, nearly = (
         pull(double, RULES["Checkpoint"], at) for at in (trial.reference, 10 * trial.reference)
     )
     ways = {**WAYS, OWN: _own(model), **(torchdiffeq_ways() if trial.torchdiffeq else {})}
     scaled = {name: ways[name] for name in SCALED if name in ways}
-    at = trial.tolerance
     return {
         "state_rms": rms(problem.y0),
         "slope_rms": rms(problem.field(0.0, problem.y0).detach()),
-        "reference_error": worst(nearly, exact),
-        "ways": [{"way": name, **measured(problem, way, at, exact)} for name, way in ways.items()],
-        "scales": by_scale(problem, scaled, exact, tolerance=at, scales=trial.scales),
-        "reversal": there_and_back(problem, exact, trial.tolerances),
+        "reference_error": max(errors(nearly, exact).values()),
+        "ways": sweep(problem, ways, exact, [trial.tolerance]),
+        "scales": sweep(problem, scaled, exact, [trial.tolerance], trial.scales),
+        "reversal": sweep(problem, STATES, exact, trial.tolerances),
     }
-
-
-def _network(trial: Trial, folder: Path) -> Classifier:
-    if trial.network in ("untrained", "smooth"):
-        return classifier("odenet", trial.tolerance, trial.seed).eval()
-    if trial.network != "trained":
-        raise ValueError(f"network must be untrained, trained or smooth, not {trial.network!r}")
-    return trained(trial.training, folder, trial.tolerance)[0].cpu()
 
 
 def _own(model: Classifier) -> Way:
@@ -115,17 +98,16 @@ def _own(model: Classifier) -> Way:
 
 def _problem(model: Classifier, digits: Digits, smooth: bool) -> Problem:
     """The block of ``model`` on ``digits``, in the precision of the model."""
-    dtype = next(model.parameters()).dtype
+    field: Any = model.block.field
+    dtype = next(field.parameters()).dtype
     with torch.no_grad():
         state = model.stem(digits.images.to(dtype))
 
     def loss(ys: Tensor) -> Tensor:
         return F.cross_entropy(model.head(ys[-1]), digits.labels)
 
-    field: Any = model.block.field
-    return Problem(
-        _Smooth(field) if smooth else field, state, torch.tensor([0.0, 1.0], dtype=dtype), loss
-    )
+    ts = torch.tensor([0.0, 1.0], dtype=dtype)
+    return Problem(_Smooth(field) if smooth else field, state, ts, loss)
 
 
 class _Smooth(nn.Module):

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,16 +15,15 @@ from replication.peers import Way, ours, torchdiffeq_ways
 
 Row = dict[str, Any]
 # The three rules, each at the tolerance of its forward solve.
-RULES: Mapping[str, Way] = MappingProxyType(
-    {
-        "Backprop": ours(lambda tolerance: Backprop()),
-        "Checkpoint": ours(lambda tolerance: Checkpoint()),
-        "Adjoint": ours(lambda tolerance: Adjoint()),
-    }
-)
+RULES: dict[str, Way] = {
+    "Backprop": ours(lambda tolerance: Backprop()),
+    "Checkpoint": ours(lambda tolerance: Checkpoint()),
+    "Adjoint": ours(lambda tolerance: Adjoint()),
+}
 # The adjoint as the paper has it: in the units of the loss, every integral in the error norm.
 ABSOLUTE = ours(lambda tolerance: Adjoint(seminorm=False, scaled=False))
 EXACT = ours(lambda tolerance: Backprop(), "dopri8")
+SCALED_AT = 1e-4  # the tolerance at which the loss is scaled
 
 
 @dataclass(frozen=True)
@@ -84,76 +83,59 @@ def errors(found: Pulled, exact: Pulled) -> dict[str, float]:
     return {name: float((x.double() - g).norm() / g.norm()) for name, (x, g) in pairs.items()}
 
 
-def worst(found: Pulled, exact: Pulled) -> float:
-    """The largest of the relative errors."""
-    return max(errors(found, exact).values())
-
-
-def measured(
-    problem: Problem, way: Way, tolerance: float, exact: Pulled, scale: float = 1.0
-) -> Row:
-    """The relative error of each gradient and, as ``error``, the largest; drift, evaluations."""
-    found = pull(problem, way, tolerance, scale)
-    cost = {"nfe_forward": found.nfe_forward, "nfe_backward": found.nfe_backward}
-    of_each = errors(found, exact)
-    return {**of_each, "error": max(of_each.values()), "drift": found.drift, **cost}
-
-
-def by_scale(
+def sweep(
     problem: Problem,
     ways: Mapping[str, Way],
     exact: Pulled,
-    *,
-    tolerance: float,
-    scales: Iterable[float],
+    tolerances: Iterable[float],
+    scales: Iterable[float] = (1.0,),
 ) -> list[Row]:
-    """What is ``measured`` of each way, for each constant that multiplies the loss."""
-    return [
-        {"way": name, "scale": scale, **measured(problem, way, tolerance, exact, scale)}
-        for name, way in ways.items()
-        for scale in scales
-    ]
+    """A row for each way, tolerance, and constant (``scale``) that multiplies the loss.
+
+    The relative error of each gradient and, as ``error``, the largest; drift and evaluations.
+    """
+    rows = []
+    for (name, way), tolerance, scale in product(ways.items(), tolerances, scales):
+        found = pull(problem, way, tolerance, scale)
+        each = errors(found, exact)
+        cost = {"nfe_forward": found.nfe_forward, "nfe_backward": found.nfe_backward}
+        case = {"way": name, "tolerance": tolerance, "scale": scale}
+        rows.append({**case, **each, "error": max(each.values()), "drift": found.drift, **cost})
+    return rows
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Gradients on one small field, at every tolerance, and at one of them by scale of the loss."""
+    """Gradients on one small field, at every tolerance, and at 1e-4 by scale of the loss."""
 
     seed: int = 0  # of the weights and of the states
     tolerances: Sequence[float] = (1e-2, 1e-4, 1e-6)
-    tolerance: float = 1e-4  # at which the loss is scaled
     scales: Sequence[float] = (1e-3, 1.0, 1e3, 1e5)
     torchdiffeq: str = ""  # its version where it takes part
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
-    """Rows ``errors``, ``gaps`` and ``scales``, against a reference at tolerance 1e-12.
+    """``errors``, a sweep of the tolerances, and ``scales``; the reference is at tolerance 1e-12.
 
-    ``errors``: for each way and tolerance, the relative error of each gradient. ``gaps``: for each
-    tolerance, the relative distance of each gradient of Adjoint from that of Backprop.
+    ``gaps``: for each tolerance, the relative distance of each gradient of Adjoint from that of
+    Backprop.
     """
     problem = small(trial.seed)
     theirs = torchdiffeq_ways() if trial.torchdiffeq else {}
     exact = pull(problem, EXACT, 1e-12)
-    found = {
-        (name, tolerance): pull(problem, way, tolerance)
-        for name, way in {**RULES, **theirs}.items()
-        for tolerance in trial.tolerances
-    }
     adjoints = {"Adjoint": RULES["Adjoint"], "Adjoint, absolute": ABSOLUTE}
     adjoints |= {name: way for name, way in theirs.items() if "adjoint" in name}
+    pairs = [
+        [pull(problem, RULES[name], at) for name in ("Adjoint", "Backprop")]
+        for at in trial.tolerances
+    ]
     return {
-        "errors": [
-            {"way": name, "tolerance": tolerance, **errors(pulled, exact)}
-            for (name, tolerance), pulled in found.items()
-        ],
+        "errors": sweep(problem, {**RULES, **theirs}, exact, trial.tolerances),
         "gaps": [
-            {"tolerance": at, **errors(found["Adjoint", at], found["Backprop", at])}
-            for at in trial.tolerances
+            {"tolerance": at, **errors(*pair)}
+            for at, pair in zip(trial.tolerances, pairs, strict=True)
         ],
-        "scales": by_scale(
-            problem, adjoints, exact, tolerance=trial.tolerance, scales=trial.scales
-        ),
+        "scales": sweep(problem, adjoints, exact, [SCALED_AT], trial.scales),
     }
 
 
@@ -171,4 +153,9 @@ def small(seed: int) -> Problem:
         for p in field.parameters():
             p.mul_(2)
     ts = torch.linspace(0, 2, 5, dtype=torch.float64, requires_grad=True)
-    return Problem(field, y0, ts, lambda ys: ys[1:].square().mean())
+    return Problem(field, y0, ts, mean_square)
+
+
+def mean_square(ys: Tensor) -> Tensor:
+    """That of all outputs but the start."""
+    return ys[1:].square().mean()

@@ -15,15 +15,16 @@ from odenet.ode import Solver, solve
 from odenet.solvers import Adaptive
 from replication.memory import Held, kept_bytes
 
+IMAGES = 4  # to which bytes are proportional
+
 
 @dataclass(frozen=True)
 class Trial:
-    """The field of the ODE-Net, untrained, from a state of noise; bytes grow with ``images``."""
+    """The field of the ODE-Net, untrained, from a state of noise."""
 
     seed: int = 0  # of the weights and of the state
     tolerances: Sequence[float] = (1e-1, 1e-2, 1e-3)  # which vary the number of evaluations
     outputs: Sequence[int] = (1, 10, 100)  # numbers of output times, at the loosest tolerance
-    images: int = 4
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)
         field = ConvField(CHANNELS)
-        state = torch.randn(trial.images, CHANNELS, 7, 7).requires_grad_()
+        state = torch.randn(IMAGES, CHANNELS, 7, 7).requires_grad_()
 
     def rows(outputs: Iterable[int], tolerances: Iterable[float]) -> list[dict[str, Any]]:
         cases = [(n, tolerance) for n in outputs for tolerance in tolerances]

@@ -1,9 +1,8 @@
 """Solved back from its end, where does a state arrive, and what gradient comes of it?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,31 +13,19 @@ from replication.chapters.adjoint.trials.gradients import (
     EXACT,
     RULES,
     Problem,
-    Pulled,
-    Row,
-    measured,
+    mean_square,
     pull,
     small,
+    sweep,
 )
 from replication.peers import Way, ours
 
 # The adjoint that solves the state again, and the two ways to know it without.
-WAYS: Mapping[str, Way] = MappingProxyType(
-    {
-        "Adjoint": RULES["Adjoint"],
-        "Adjoint, interpolated": ours(lambda tolerance: InterpolatedAdjoint()),
-        "Checkpoint": RULES["Checkpoint"],
-    }
-)
-
-
-def there_and_back(problem: Problem, exact: Pulled, tolerances: Iterable[float]) -> list[Row]:
-    """What is measured of each way at each tolerance; ``drift`` is that of Adjoint alone."""
-    return [
-        {"way": name, "tolerance": at, **measured(problem, way, at, exact)}
-        for at in tolerances
-        for name, way in WAYS.items()
-    ]
+WAYS: dict[str, Way] = {
+    "Adjoint": RULES["Adjoint"],
+    "Adjoint, interpolated": ours(lambda tolerance: InterpolatedAdjoint()),
+    "Checkpoint": RULES["Checkpoint"],
+}
 
 
 class Decay(nn.Module):
@@ -65,21 +52,6 @@ class Pendulum(nn.Module):
         return torch.stack((v, -friction * v - gravity * torch.sin(u)), -1)
 
 
-def _decay(seed: int) -> Problem:
-    return Problem(Decay(1.0, 4.0, 8.0), _states(seed, 3), _span(1.0), _mean_square)
-
-
-def _pendulum(seed: int) -> Problem:
-    return Problem(Pendulum(friction=3.0), _states(seed, 2), _span(4.0), _mean_square)
-
-
-def _network(seed: int) -> Problem:
-    return replace(small(seed), ts=_span(2.0))
-
-
-FIELDS = MappingProxyType({"decay": _decay, "pendulum": _pendulum, "network": _network})
-
-
 @dataclass(frozen=True)
 class Trial:
     """One field, solved there and back at every tolerance, from twenty random states."""
@@ -90,24 +62,24 @@ class Trial:
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
-    """``rows`` of ``there_and_back``, against a reference at tolerance 1e-12.
+    """``rows``, a sweep of the tolerances, against a reference at tolerance 1e-12.
 
-    Raises ValueError for an unknown field.
+    Its ``drift`` is that of Adjoint alone. Raises ValueError for an unknown field.
     """
-    if trial.field not in FIELDS:
-        raise ValueError(f"unknown field {trial.field!r}; known: {', '.join(FIELDS)}")
-    problem = FIELDS[trial.field](trial.seed)
-    return {"rows": there_and_back(problem, pull(problem, EXACT, 1e-12), trial.tolerances)}
+    problem = _problem(trial.field, trial.seed)
+    return {"rows": sweep(problem, WAYS, pull(problem, EXACT, 1e-12), trial.tolerances)}
 
 
-def _states(seed: int, size: int) -> Tensor:
+def _problem(name: str, seed: int) -> Problem:
+    field: nn.Module
+    if name == "network":
+        return replace(small(seed), ts=torch.tensor([0.0, 2.0], dtype=torch.float64))
+    if name == "decay":
+        field, size, end = Decay(1.0, 4.0, 8.0), 3, 1.0
+    elif name == "pendulum":
+        field, size, end = Pendulum(friction=3.0), 2, 4.0
+    else:
+        raise ValueError(f"unknown field {name!r}; known: decay, pendulum, network")
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(20, size, dtype=torch.float64, generator=generator)
-
-
-def _span(end: float) -> Tensor:
-    return torch.tensor([0.0, end], dtype=torch.float64)
-
-
-def _mean_square(ys: Tensor) -> Tensor:
-    return ys[-1].square().mean()
+    y0 = torch.randn(20, size, dtype=torch.float64, generator=generator)
+    return Problem(field, y0, torch.tensor([0.0, end], dtype=torch.float64), mean_square)

@@ -1,7 +1,7 @@
 """Theorem 1 of the paper under test, and what a flow costs by its width."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -17,8 +17,14 @@ from odenet.ode import Solver
 from odenet.solvers import Adaptive
 from replication.data.densities import grid
 
-REACH = 8.0  # of the grid, far enough that no flow here carries mass out of it
+DIMS = (2, 3, 10)  # of the linear fields
+REACH, CELLS = 8.0, 150  # of the grid, so far that no flow here carries mass out of it
+PROBES = (1, 4, 16, 64)  # noise vectors that Hutchinson's estimate averages
 SOLVER = Solver("dopri5", Adaptive(1e-7, 1e-7))
+
+WIDTHS = (64, 256, 1024, 4096)  # of the fields that are timed, with 256 points
+DETERMINANTS = (128, 256, 512)  # widths of a layer with a determinant
+REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -26,9 +32,6 @@ class Trial:
     """One random field of each kind, in double precision."""
 
     seed: int = 0
-    dims: Sequence[int] = (2, 3, 10)  # of the linear fields
-    cells: int = 150  # along each side of the grid
-    probes: Sequence[int] = (1, 4, 16, 64)  # noise vectors that Hutchinson's estimate averages
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
@@ -42,28 +45,25 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     differentiation. Of the network, ``hutchinson``: for each number of noise vectors, the root
     mean square error in nats of the estimated log-density.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(trial.seed)
         planar = PlanarField(16, [trial.seed]).double()
         network = MLPField(2, 32, 2).double()
-        with torch.no_grad():
-            for p in network.parameters():
-                p.mul_(2)  # else its paths are nearly straight
-        flows = {
-            "planar": ContinuousFlow(planar, SOLVER),
-            "network": ContinuousFlow(ExactTrace(network), SOLVER),
-        }
+        for p in network.parameters():
+            p.mul_(2)  # else its paths are nearly straight
+        carriers = {"planar": planar, "network": ExactTrace(network)}
+        flows = {name: ContinuousFlow(carrier, SOLVER) for name, carrier in carriers.items()}
         z = torch.randn(1, 200, 2, dtype=torch.float64)
+        differentiated = ContinuousFlow(ExactTrace(_Bare(planar)), SOLVER)(z)[1]
         return {
-            "linear": [{"dims": d, "error": _linear_error(d)} for d in trial.dims],
-            "mass": {name: _mass(flow, trial.cells) for name, flow in flows.items()},
+            "linear": [_linear_error(d) for d in DIMS],
+            "mass": {name: _mass(flow) for name, flow in flows.items()},
             "there_and_back": {name: _there_and_back(flow, z) for name, flow in flows.items()},
-            "traces": _trace_gap(planar, z),
-            "hutchinson": _estimated(network, z[0], trial.probes),
+            "traces": float((flows["planar"](z)[1] - differentiated).abs().max()),
+            "hutchinson": _estimated(network, z[0], flows["network"](z[0])[1]),
         }
 
 
-@torch.no_grad()
 def _linear_error(dims: int) -> float:
     """Against ``log p(1) = log p(0) - tr A``, at points that the field carried."""
     linear = nn.Linear(dims, dims).double()
@@ -76,13 +76,11 @@ def _linear_error(dims: int) -> float:
     return float(torch.stack((log_p - exact, arrived - exact)).abs().max())
 
 
-@torch.no_grad()
-def _mass(flow: ContinuousFlow, cells: int) -> float:
-    x, area = grid(REACH, cells)
+def _mass(flow: ContinuousFlow) -> float:
+    x, area = grid(REACH, CELLS)
     return float(flow.log_prob(x[None])[0].exp().sum()) * area
 
 
-@torch.no_grad()
 def _there_and_back(flow: ContinuousFlow, z: Tensor) -> float:
     x, log_p, _ = flow(z)
     return float((flow.log_prob(x)[0] - log_p).abs().max())
@@ -99,25 +97,13 @@ class _Bare(nn.Module):
         return self.carrier(t, torch.cat((z, torch.zeros_like(z[..., :1])), -1))[..., :2]
 
 
-@torch.no_grad()
-def _trace_gap(planar: PlanarField, z: Tensor) -> float:
-    closed = ContinuousFlow(planar, SOLVER)(z)[1]
-    differentiated = ContinuousFlow(ExactTrace(_Bare(planar)), SOLVER)(z)[1]
-    return float((closed - differentiated).abs().max())
-
-
-@torch.no_grad()
-def _estimated(network: nn.Module, z: Tensor, probes: Sequence[int]) -> list[dict[str, Any]]:
+def _estimated(network: nn.Module, z: Tensor, exact: Tensor) -> list[float]:
     """All noise vectors at once, as copies of the points; then means over ever more of them."""
-    exact = ContinuousFlow(ExactTrace(network), SOLVER)(z)[1]
-    copies = z.expand(4 * max(probes), *z.shape)
+    copies = z.expand(4 * max(PROBES), *z.shape)
     noise = torch.randint(0, 2, copies.shape).double() * 2 - 1
     found = ContinuousFlow(EstimatedTrace(network, noise), SOLVER)(copies)[1]
-    rows = []
-    for n in probes:
-        means = found.unflatten(0, (-1, n)).mean(1)
-        rows.append({"probes": n, "error": float((means - exact).square().mean().sqrt())})
-    return rows
+    means = [found.unflatten(0, (-1, n)).mean(1) for n in PROBES]
+    return [float((mean - exact).square().mean().sqrt()) for mean in means]
 
 
 @dataclass(frozen=True)
@@ -125,10 +111,6 @@ class CostTrial:
     """The processor time of an evaluation by the width of the field, on one thread."""
 
     seed: int = 0
-    widths: Sequence[int] = (64, 256, 1024, 4096)
-    points: int = 256
-    determinants: Sequence[int] = (128, 256, 512)  # widths of a layer with a determinant
-    repeats: int = 5
 
 
 def run_cost(trial: CostTrial, folder: Path) -> dict[str, Any]:
@@ -141,16 +123,16 @@ def run_cost(trial: CostTrial, folder: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     try:
         return {
-            "rows": [_timed(trial, units) for units in trial.widths],
-            "determinants": [_determinant(trial, units) for units in trial.determinants],
+            "rows": [_timed(units, trial.seed) for units in WIDTHS],
+            "determinants": [_determinant(units) for units in DETERMINANTS],
         }
     finally:
         torch.set_num_threads(threads)
 
 
-def _timed(trial: CostTrial, units: int) -> dict[str, float]:
-    field = PlanarField(units, [trial.seed])
-    state = torch.randn(1, trial.points, 3).requires_grad_()
+def _timed(units: int, seed: int) -> dict[str, float]:
+    field = PlanarField(units, [seed])
+    state = torch.randn(1, 256, 3).requires_grad_()
 
     def forward() -> Tensor:
         return field(0.5, state)
@@ -159,19 +141,19 @@ def _timed(trial: CostTrial, units: int) -> dict[str, float]:
         torch.autograd.grad(forward().sum(), [state, *field.parameters()])
 
     with field.ahead([0.5]):  # the network of the time is paid once a step
-        seconds = _median(trial.repeats, forward)
-    return {"units": units, "forward": seconds, "both": _median(trial.repeats, both)}
+        seconds = _median(forward)
+    return {"units": units, "forward": seconds, "both": _median(both)}
 
 
-def _determinant(trial: CostTrial, units: int) -> dict[str, float]:
+def _determinant(units: int) -> dict[str, float]:
     matrices = torch.eye(units) + torch.randn(16, units, units) / units
-    return {"units": units, "seconds": _median(trial.repeats, lambda: torch.logdet(matrices))}
+    return {"units": units, "seconds": _median(lambda: torch.logdet(matrices))}
 
 
-def _median(repeats: int, call: Any) -> float:
+def _median(call: Callable[[], object]) -> float:
     call()
     seconds = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         started = time.process_time()
         call()
         seconds.append(time.process_time() - started)

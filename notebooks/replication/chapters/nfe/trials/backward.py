@@ -2,10 +2,10 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from replication.device import clock, device
 from replication.trained import trained
 
 REPEATS = 3
+REFERENCE = 1e-8  # tolerance, in double precision, of the gradient that others are compared with
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,15 @@ class Way:
 # The paper solves one system backwards, of state, adjoint and parameter gradient, with one error
 # norm over all of them and an absolute tolerance on the adjoint, in the units of the loss.
 PAPER = Adjoint(seminorm=False, scaled=False)
-WAYS: Mapping[str, Way] = MappingProxyType(
-    {
-        "paper": Way(lambda tolerance: PAPER),
-        "paper, summed loss": Way(lambda tolerance: PAPER, join="sum"),
-        "VODE": Way(lambda tolerance: PAPER, "scipy_vode"),
-        "VODE, summed loss": Way(lambda tolerance: PAPER, "scipy_vode", "sum"),
-        "relative": Way(lambda tolerance: Adjoint(seminorm=False)),
-        "seminorm": Way(lambda tolerance: Adjoint()),
-        "looser": Way(
-            lambda tolerance: Adjoint(Adaptive(100 * tolerance, 100 * tolerance), seminorm=False)
-        ),
-    }
-)
+WAYS = {
+    "paper": Way(lambda at: PAPER),
+    "paper, summed loss": Way(lambda at: PAPER, join="sum"),
+    "VODE": Way(lambda at: PAPER, "scipy_vode"),
+    "VODE, summed loss": Way(lambda at: PAPER, "scipy_vode", "sum"),
+    "relative": Way(lambda at: Adjoint(seminorm=False)),
+    "seminorm": Way(lambda at: Adjoint()),
+    "looser": Way(lambda at: Adjoint(Adaptive(100 * at, 100 * at), seminorm=False)),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,6 @@ class Trial:
     batches: int = 2
     images: int = 8  # in a batch
     tolerance: float = 1e-3  # of the training; the backward pass is timed at this one
-    reference: float = 1e-8  # of the gradient that others are compared with, in double precision
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
@@ -98,24 +94,20 @@ def leaked(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _rows(model: Classifier, batch: Digits, number: int, trial: Trial) -> list[dict[str, Any]]:
     with torch.no_grad():
         state = model.stem(batch.images)
-    exact = _exact(model, state, batch.labels, trial.reference)
+    precise = copy.deepcopy(model).double()
+    checkpoint = Way(lambda at: Checkpoint())
+    exact, _ = _pulled(precise, state.double(), batch.labels, checkpoint, REFERENCE)
     rows = []
-    for tolerance in trial.tolerances:
-        for name, way in WAYS.items():
-            found, stats = _pulled(model, state, batch.labels, way, tolerance)
-            measured = {
-                "nfe_forward": stats.forward.nfe,
-                "nfe_backward": stats.backward.nfe,
-                "drift": stats.drift,
-                "gradient_error": float((found.double() - exact).norm() / exact.norm()),
-            }
-            rows.append({"way": name, "tolerance": tolerance, "batch": number, **measured})
+    for tolerance, (name, way) in product(trial.tolerances, WAYS.items()):
+        found, stats = _pulled(model, state, batch.labels, way, tolerance)
+        measured = {
+            "nfe_forward": stats.forward.nfe,
+            "nfe_backward": stats.backward.nfe,
+            "drift": stats.drift,
+            "gradient_error": float((found.double() - exact).norm() / exact.norm()),
+        }
+        rows.append({"way": name, "tolerance": tolerance, "batch": number, **measured})
     return rows
-
-
-def _exact(model: Classifier, state: Tensor, labels: Tensor, tolerance: float) -> Tensor:
-    precise, way = copy.deepcopy(model).double(), Way(lambda tolerance: Checkpoint())
-    return _pulled(precise, state.double(), labels, way, tolerance)[0]
 
 
 def _pulled(
@@ -136,16 +128,13 @@ def _seconds(
     """Of the backward pass through the block: by backpropagation, the paper's adjoint, our own."""
     with torch.no_grad():
         state = model.stem(batch.images)
-    same = Solver("dopri5", Adaptive(tolerance, tolerance), PAPER)
-    solvers = {
-        "backprop": replace(same, gradient=Backprop()),
-        "paper": same,
-        "own": replace(same, gradient=block.solver.gradient),
-    }
-    times: dict[str, list[float]] = {name: [] for name in solvers}
+    control = Adaptive(tolerance, tolerance)
+    own: Any = block.solver.gradient
+    rules = {"backprop": Backprop(), "paper": PAPER, "own": own}
+    times: dict[str, list[float]] = {name: [] for name in rules}
     for _ in range(REPEATS + 1):  # the first warms up
-        for name, solver in solvers.items():
-            end, _ = block(state.requires_grad_(), solver)
+        for name, rule in rules.items():
+            end, _ = block(state.requires_grad_(), Solver("dopri5", control, rule))
             loss = F.cross_entropy(model.head(end), batch.labels)
             started = clock()
             torch.autograd.grad(loss, [state, *block.parameters()])

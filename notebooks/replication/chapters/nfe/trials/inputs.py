@@ -1,10 +1,8 @@
 """One-dimensional ODE nets: how many evaluations each input takes when it is solved alone."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,12 +16,12 @@ from replication.probe import dopri5
 END = 1.5  # the inputs lie between minus this and this
 HIDDEN = 32
 TRAINED_ON = 128
+INPUTS, DRAWN = 30, 7  # inputs solved alone, evenly spaced, and those whose way is returned
+TOLERANCE = 1e-7  # of these solves, in double precision
 FIRST_STEP = 0.1  # given, because the usual choice of one depends on how near to zero an input lies
 
 # Rising, as every map of a one-dimensional flow: flat in the middle, and flat at the sides.
-MAPS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {"cube": lambda x: x**3, "step": lambda x: torch.tanh(3 * x)}
-)
+MAPS = {"cube": lambda x: x**3, "step": lambda x: torch.tanh(3 * x)}
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,6 @@ class Trial:
     map: str = "cube"  # cube | step
     seed: int = 0  # of the weights
     iterations: int = 400
-    inputs: int = 30  # solved alone, evenly spaced
-    drawn: int = 7  # inputs whose way is returned
-    tolerance: float = 1e-7  # of these solves, in double precision
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
@@ -49,15 +44,14 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     if trial.map not in MAPS:
         raise ValueError(f"unknown map {trial.map!r}; known: {', '.join(MAPS)}")
     field, error = _trained(trial)
-    inputs = torch.linspace(-END, END, trial.inputs, dtype=torch.float64)
-    nfe = [len(_evaluated(field, x, trial.tolerance)) for x in inputs]
-    drawn = torch.linspace(-END, END, trial.drawn, dtype=torch.float64)
+    inputs, drawn = (torch.linspace(-END, END, n, dtype=torch.float64) for n in (INPUTS, DRAWN))
+    nfe = [len(_evaluated(field, x)) for x in inputs]
     return {
         "error": error,
         "inputs": inputs.tolist(),
         "nfe": nfe,
         "middle_over_sides": middle_over_sides(nfe),
-        "ways": [_evaluated(field, x, trial.tolerance) for x in drawn],
+        "ways": [_evaluated(field, x) for x in drawn],
     }
 
 
@@ -88,7 +82,7 @@ def _trained(trial: Trial) -> tuple[MLPField, float]:
 
 
 @torch.no_grad()
-def _evaluated(field: MLPField, x: Tensor, tolerance: float) -> list[tuple[float, float]]:
+def _evaluated(field: MLPField, x: Tensor) -> list[tuple[float, float]]:
     """The (time, state) pairs at which the field is called on the way of one input."""
     seen: list[tuple[float, float]] = []
 
@@ -96,6 +90,6 @@ def _evaluated(field: MLPField, x: Tensor, tolerance: float) -> list[tuple[float
         seen.append((t, float(y)))
         return field(t, y)
 
-    control = Adaptive(tolerance, tolerance, initial=FIRST_STEP)
+    control = Adaptive(TOLERANCE, TOLERANCE, initial=FIRST_STEP)
     solve(recorded, x[None], (0.0, 1.0), Solver("dopri5", control))
     return sorted(seen)
