@@ -115,7 +115,7 @@ def agreeing(rows: Sequence[Agreement]) -> str:
 
 
 def text(rows: Sequence[Agreement], numbers: Sequence[str] | None = None) -> str:
-    """`rows` as a table for a terminal: all of them, or the main test of each claim in `numbers`."""
+    """A table for a terminal: all rows, or the main test of each claim in `numbers`."""
     if numbers is not None:
         main = {row.claim.number: row for row in reversed(rows)}
         rows = [main[number] for number in numbers if number in main]

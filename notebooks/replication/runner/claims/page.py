@@ -1,6 +1,6 @@
 """The verdicts as a page of the book shows them; how they look is in the templates beside it.
 
-Where `rerun` is given, a rerun's numbers and whether they agree stand beside the published verdicts.
+Where `rerun` is given, its numbers and whether they agree stand beside the published verdicts.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def summary(verdicts: Verdicts, rerun: Rerun = (), page: str = "chapters/10_verd
 
 def brief(verdicts: Verdicts) -> str:
     """A row for each of these tests, as a table in Markdown."""
-    return _shown("md", "brief", verdicts)
+    return _shown("md", "brief", verdicts).replace("\u00a0", " ")
 
 
 def details(verdicts: Verdicts) -> str:
