@@ -249,7 +249,8 @@ def test_a_rerun_of_other_code_is_not_compared(clone):
     for profile in ("paper", "smoke"):
         settle(job(clone, profile=profile), gap=THREE)
     (clone / "toy.py").write_text("def gap(seed, scale): return 0\n")
-    assert "changed since" in rerun(clone, "smoke")[0].reason
+    rows = rerun(clone, "smoke")
+    assert rows[0].reason == "stale" and agreement.agreeing(rows).startswith("No result")
 
 
 def test_a_timing_is_compared_on_one_machine(clone):
@@ -314,12 +315,13 @@ def test_a_rerun_stands_beside_the_published_verdicts(shown):
     root, published = shown
     settle(job(root, "03_plain"), x=2.5)
     html = page.table(published, rerun(root))
-    assert [cell.split("<")[0] for cell in cells(html)[0]][-2:] == ["this run", "agreement"]
-    _, _, first, _, plain = cells(html)
-    assert "✓ supported" in first[1] and first[5].startswith("1</td>")  # no chapter of this run
-    assert "–" in first[6] and first[7].startswith("not comparable: not run")
-    assert "– not run" in plain[1] and '<a href="03_plain.html">3</a>' in plain[5]
-    assert "2.5" in plain[6] and plain[7].startswith("not comparable: not published")
+    heads, _, first, _, plain = cells(html)
+    assert [head.split("<")[0] for head in heads][2:5] == ["published", "this run", "agreement"]
+    assert "✓ supported" in first[1] and "1 [0.752," in first[2] and "–" in first[3]
+    assert first[4].startswith("not comparable: not run") and "at most 2" in first[5]
+    assert first[6].startswith("1</td>")  # this run has no such chapter
+    assert "– not run" in plain[1] and "2.5" in plain[3]
+    assert plain[4].startswith("not comparable: not pub") and '"03_plain.html">3<' in plain[6]
     for part in (
         page.tests(published, "01_good", rerun(root)),
         page.summary(published, rerun(root)),

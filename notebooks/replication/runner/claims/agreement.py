@@ -47,7 +47,7 @@ def _agreement(theirs: Verdict, own: Verdict) -> Agreement:
     if mine is None or published is None:
         word, reason = INCOMPARABLE, "not run" if mine is None else "not published"
     elif own.verdict == "stale":
-        word, reason = INCOMPARABLE, "its code or parameters have changed since"
+        word, reason = INCOMPARABLE, "stale"
     elif reason := _unequal(claim, _settings(theirs.record), _settings(own.record)):
         word = INCOMPARABLE
     else:
@@ -108,10 +108,10 @@ def agreeing(rows: Sequence[Agreement]) -> str:
     """How many of the numbers that can be compared agree."""
     words = [row.word for row in rows]
     compared = len(words) - words.count(INCOMPARABLE)
-    return (
-        f"{words.count(AGREES)} of {compared} results that this run can be compared with agree "
-        f"with the published ones; {words.count(INCOMPARABLE)} cannot be compared."
-    )
+    if not compared:
+        return "No result of this run can be compared with the published ones."
+    many = f"{words.count(AGREES)} of {compared} results that this run can be compared with"
+    return f"{many} agree with the published ones; {len(words) - compared} cannot be compared."
 
 
 def text(rows: Sequence[Agreement], numbers: Sequence[str] | None = None) -> str:
