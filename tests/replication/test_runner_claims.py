@@ -148,7 +148,7 @@ def test_the_whole_interval_decides(metric, accept, verdict):
 @pytest.fixture
 def clone(tmp_path):
     root = toy_clone.make(tmp_path)
-    (root / "book/claims.yml").write_text(text(ROW | {"needs": ["scale"]}, PLAIN))
+    (root / "book/claims.yml").write_text(text(ROW | {"needs": ["scale", "seeds"]}, PLAIN))
     return root
 
 
@@ -238,6 +238,8 @@ def test_a_rerun_is_compared_where_what_its_claim_needs_is_equal(clone):
     assert words(clone) == [("not comparable", "not run"), ("not comparable", "not published")]
     settle(job(clone), gap=estimate([2.5]))
     assert words(clone)[0] == ("not comparable", "scale 3, published 1.0")
+    settle(job(clone, profile="custom", seeds=9, scale=2.0), gap=estimate([2.5]))
+    assert rerun(clone, "custom")[0].reason == "scale 2.0, published 1.0; also seeds"
     settle(job(clone, profile="smoke"), gap=estimate([2.5]))
     (row, other) = rerun(clone, "smoke")
     assert (row.word, row.published, row.mine) == ("agrees", THREE, estimate([2.5]))

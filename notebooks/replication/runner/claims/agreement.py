@@ -57,16 +57,18 @@ def _agreement(theirs: Verdict, own: Verdict) -> Agreement:
 
 def _unequal(claim: Claim, published: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
     """What the claim needs to be equal in two runs and is not: `epochs 1, published 4`."""
-    pairs = [(name, mine.get(name, "none"), published.get(name, "none")) for name in claim.needs]
-    return "; ".join(
-        f"{name} {one}, published {other}" for name, one, other in pairs if one != other
-    )
+    names = [name for name in claim.needs if mine.get(name) != published.get(name)]
+    if not names:
+        return ""
+    first, *others = names
+    more = f"; also {', '.join(others)}" if others else ""
+    return f"{first} {mine.get(first)}, published {published.get(first)}{more}"
 
 
 def _settings(kept: Any) -> dict[str, Any]:
     """The parameters of a record, and the machine that it was made on."""
     origin = kept["provenance"]
-    machine = f"{origin['processor']}, {origin['device']}, {origin['threads']} threads"
+    machine = f"{origin['processor']}, {origin['device']}, threads: {origin['threads']}"
     return kept["parameters"] | {MACHINE: machine}
 
 

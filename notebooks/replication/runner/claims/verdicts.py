@@ -74,8 +74,6 @@ def sentence(verdicts: Sequence[Verdict]) -> str:
 def columns(row: Verdict) -> dict[str, str]:
     """One row of the verdict table, by column."""
     return {
-        "claim": row.claim.claim,
-        "where": row.claim.where,
         "paper": ", ".join(f"{name} {value}" for name, value in row.claim.paper.items()),
         "expected": between(row.claim.accept),
         "here": shown(row.measured),
