@@ -14,7 +14,7 @@ from replication.runner.claims.verdicts import Verdict, aligned, judged
 from replication.runner.metrics import Metric, shown
 from replication.runner.profiles import EVIDENCE, Profile
 
-AGREES, DIFFERS, INCOMPARABLE = WORDS = ("agrees", "differs", "not comparable")
+AGREES, DIFFERS, INCOMPARABLE = ("agrees", "differs", "not comparable")
 CLOSE = 0.01  # relative: machines round otherwise, and a long solve makes more of it
 NOTHING = 1e-9  # what rounding leaves of zero
 
@@ -77,10 +77,11 @@ def compare(published: Metric, mine: Metric, claim: Claim) -> tuple[str, str]:
 
     They agree if mine lies in the 95% prediction interval of one new run of m seeds, made from the
     n published values: mean -+ t s sqrt(1/m + 1/n), with t the 0.975 quantile at n - 1 degrees of
-    freedom; on a log scale, the values are their logarithms. They agree too if they are equal to 1%
-    of the published mean, and a plain number, which no seed moves, agrees only then. Without a
-    spread, where a single seed or a single timing was published or all seeds gave the same value,
-    nothing says how far from it a run may end: numbers that are not close are `not comparable`.
+    freedom; on a log scale, the values are their logarithms. They agree too if they are equal to
+    1%, which leaves room for machines that round otherwise; a plain number, which no seed moves,
+    agrees only then. Without a spread, where a single seed or timing was published or all seeds
+    gave the same value, nothing says how far from it a run may end: what is not close is then
+    `not comparable`.
     """
     if math.isclose(_mean(mine), _mean(published), rel_tol=CLOSE, abs_tol=NOTHING):
         return AGREES, ""
