@@ -8,19 +8,10 @@ import yaml
 
 from replication.runner import record
 from replication.runner.claims.rules import read
+from replication.runner.machine import git
 from replication.runner.profiles import EVIDENCE, Profile
-from replication.runner.record import git
 
 Rows = dict[str, dict[str, Any]]  # by id
-
-
-def rows_of(root: Path, stem: str) -> list[dict[str, Any]]:
-    """What the notebook `stem` is judged by now: id, metric and accept of each of its claims.
-
-    A record keeps them as they were when its run began.
-    """
-    rows = _rows(yaml.safe_load(Profile(EVIDENCE, root).claims.read_text(encoding="utf-8")))
-    return [row for row in rows.values() if row["metric"].partition(".")[0] == stem]
 
 
 def has_history(root: Path) -> bool:

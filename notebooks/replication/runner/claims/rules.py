@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from replication.runner.claims.chapters import Chapter, chapters
-from replication.runner.profiles import Profile, choose
+from replication.runner.profiles import EVIDENCE, Profile, choose
 
 HEADLINES = ("C15", "C3", "C8")  # spirals; digits; evaluations while a network learns
 MACHINE = "machine"  # what a timing needs, beside parameters
@@ -79,13 +79,12 @@ def load(path: Path, known: Mapping[str, Chapter]) -> list[Claim]:
 
 
 def rows_of(root: Path, stem: str) -> list[dict[str, Any]]:
-    """Of each claim on the notebook `stem`: what its record keeps to be judged by."""
-    claims = read(Profile("smoke", root))
-    return [
-        {"id": claim.id, "metric": claim.metric, "accept": list(claim.accept)}
-        for claim in claims
-        if claim.metric.partition(".")[0] == stem
-    ]
+    """What the notebook `stem` is judged by now: id, metric and accept of each of its claims.
+
+    A record keeps them as they were when its run began.
+    """
+    claims = [claim for claim in read(Profile(EVIDENCE, root)) if claim.stem == stem]
+    return [{"id": c.id, "metric": c.metric, "accept": list(c.accept)} for c in claims]
 
 
 class _Loader(yaml.SafeLoader):
@@ -108,7 +107,7 @@ def _explained(error: ValidationError, content: Any) -> str:
         name = row.get("id", "no id") if isinstance(row, dict) else "no id"
         where[:2] = [f"row {int(where[1]) + 1} ({name})"]
     allowed = error.schema.get("description") or ", ".join(error.schema.get("properties", {}))
-    return ": ".join(map(str, [*where, f"{error.message} (allowed: {allowed})"]))
+    return ": ".join(map(str, [*where, f"{error.message[-150:]} (allowed: {allowed})"]))
 
 
 def _claim(
