@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pages
 import pytest
 from nbformat import NotebookNode, v4
 from pages import Page
@@ -37,6 +38,7 @@ MNIST = executed(
     v4.new_markdown_cell(
         "# MNIST\n\nThe claim {cite:p}`chen2018neural`, {numref}`fig-depth`, and $$h' = f(h, t)$$."
         "\n\nSee {doc}`06_flows`, {doc}`flows <06_flows>` and {doc}`the end <10_verdicts>`."
+        "\n\n```{glue} verdicts_03_mnist\n:doc: 10_verdicts.ipynb\n```"
     ),
     shows(
         {"image/svg+xml": PLOT},
@@ -46,14 +48,12 @@ MNIST = executed(
         },
     ),
     shows({"text/markdown": "| model | error |\n| :-- | --: |\n| ODE-Net | 0.42 |"}),
-    v4.new_markdown_cell("## Provenance\n\n| what | value |\n| -- | -- |\n| seed | 0 |"),
 )
 VERDICTS = executed(
     v4.new_markdown_cell("# Verdicts"),
     glued("verdict_counts", "text/plain", "'1 supported, 2 not run'"),
-    glued(
-        "verdict_table", "text/html", '<table class="dataframe"><tr><td>Parity</td></tr></table>'
-    ),
+    glued("verdict_table", "text/html", "<table><tr><td>Parity</td></tr></table>"),
+    glued("verdicts_03_mnist", "text/html", "<table><tr><td>Digits</td></tr></table>"),
 )
 FAILED = executed(v4.new_code_cell("1 / 0", outputs=[v4.new_output("error", ename="E", evalue="")]))
 
@@ -88,31 +88,35 @@ def clone(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(clone) -> Path:
+    old = clone / "book/_build/smoke/html/old.html"
+    old.parent.mkdir()
+    old.touch()
     return book.build(clone, "smoke").parent
 
 
-def test_start_page_names_the_run_and_shows_its_verdicts(built):
-    page = (built / "index.html").read_text()
-    assert "<strong>smoke</strong>" in page and "01234567 with changes" in page
-    assert "1 supported, 2 not run" in page and "<td>Parity</td>" in page
-
-
-def test_contents_list_the_chapters_that_exist(built):
+@pytest.mark.slow
+def test_a_book_names_its_run_and_shows_its_chapters_and_their_verdicts(built):
+    start = (built / "index.html").read_text()
+    assert "<strong>smoke</strong>: a rerun. Commit 01234567 with changes." in start
+    assert "1 supported, 2 not run" in start and "<td>Parity</td>" in start
+    page = (built / "chapters/03_mnist.html").read_text()
+    assert page.count("<table") == 2 and "| ODE-Net" not in page and "<td>Digits</td>" in page
     links = {link for _, link in Page(built / "index.html").links}
     assert {"chapters/03_mnist.html", "chapters/10_verdicts.html"} <= links
-    assert not any("05_spirals" in link for link in links)
+    assert not (built / "old.html").exists()
 
 
+@pytest.mark.slow
 def test_a_chapter_that_does_not_exist_is_named_and_not_linked(built):
-    assert '<span class="pre">06_flows</span>' in (built / "chapters/03_mnist.html").read_text()
-    assert "10_verdicts.html" in {link for _, link in Page(built / "chapters/03_mnist.html").links}
-
-
-def test_markdown_tables_are_tables(built):
     page = (built / "chapters/03_mnist.html").read_text()
-    assert page.count("<table") == 2 and "| ODE-Net" not in page
+    assert (
+        'See <code class="docutils literal notranslate"><span class="pre">06_flows</span>' in page
+    )
+    assert "10_verdicts.html" in {link for _, link in Page(built / "chapters/03_mnist.html").links}
+    assert pages.broken(built) == []
 
 
+@pytest.mark.slow
 def test_buttons_lead_to_the_source_notebook_and_to_what_colab_needs(built):
     links = [link for _, link in Page(built / "chapters/03_mnist.html").links]
     binder = (
@@ -129,6 +133,7 @@ def test_buttons_lead_to_the_source_notebook_and_to_what_colab_needs(built):
     assert "%cd odes/notebooks" in words
 
 
+@pytest.mark.slow
 def test_each_page_states_version_commit_and_date(built, clone):
     for name in ("index.html", "chapters/03_mnist.html", "search.html"):
         page = Page(built / name)
@@ -138,6 +143,7 @@ def test_each_page_states_version_commit_and_date(built, clone):
         assert ("a", f"https://github.com/someone/odes/commit/{commit}") in page.links
 
 
+@pytest.mark.slow
 def test_what_the_site_was_made_from_can_be_downloaded(built, clone):
     for file, source in {
         "records/03_mnist.json": "book/_build/smoke/records/03_mnist.json",
@@ -147,6 +153,32 @@ def test_what_the_site_was_made_from_can_be_downloaded(built, clone):
     }.items():
         assert (built / file).read_text() == (clone / source).read_text()
         assert ("a", f"../{file}") in Page(built / "chapters/03_mnist.html").links
+
+
+@pytest.mark.slow
+def test_without_verdicts_and_address_there_is_a_book_without_their_links(tmp_path):
+    built = book.build(checkout(tmp_path, _03_mnist=MNIST), "smoke").parent
+    links = Page(built / "chapters/03_mnist.html").links
+    there = ("mybinder", "colab", "github.com/someone", "/commit/", "/issues", "10_verdicts")
+    assert not [link for _, link in links if any(part in link for part in there)]
+    for name in ("index.html", "chapters/03_mnist.html"):
+        assert (built / name).read_text().count("The claims were not judged in this run.") == 1
+    assert pages.broken(built) == []
+
+
+@pytest.mark.slow
+def test_a_warning_is_an_error(tmp_path):
+    missing = executed(v4.new_markdown_cell("# Title\n\n{cite:p}`nobody1900nothing`"))
+    with pytest.raises(RuntimeError, match="nobody1900nothing") as error:
+        book.build(checkout(tmp_path, _03_mnist=missing), "smoke")
+    assert str(error.value).count("WARNING") == 1
+
+
+def test_a_run_without_chapters_or_with_an_error_in_one_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'smoke' has no executed chapter"):
+        book.build(checkout(tmp_path / "empty"), "smoke")
+    with pytest.raises(ValueError, match="error among their outputs: 04_nfe$"):
+        book.build(checkout(tmp_path / "failed", _03_mnist=MNIST, _04_nfe=FAILED), "smoke")
 
 
 @pytest.mark.parametrize(
@@ -173,30 +205,6 @@ def test_a_workflow_knows_its_repository(tmp_path, monkeypatch):
     assert (found.address, found.branch) == ("https://github.com/someone/fork", "trunk")
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://git.example.org")
     assert repository(tmp_path).address is None
-
-
-def test_without_an_address_there_is_no_button(tmp_path):
-    built = book.build(checkout(tmp_path, _03_mnist=MNIST), "smoke").parent
-    links = Page(built / "chapters/03_mnist.html").links
-    there = ("mybinder", "colab", "github.com/someone", "/commit/", "/issues")
-    assert not [link for _, link in links if any(part in link for part in there)]
-
-
-def test_a_run_without_chapters_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="'smoke' has no executed chapter"):
-        book.build(checkout(tmp_path), "smoke")
-
-
-def test_a_chapter_with_an_error_is_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match=r"error among their outputs: 04_nfe\.ipynb"):
-        book.build(checkout(tmp_path, _03_mnist=MNIST, _04_nfe=FAILED), "smoke")
-
-
-def test_a_warning_is_an_error_even_without_verdicts(tmp_path):
-    missing = executed(v4.new_markdown_cell("# Title\n\n{cite:p}`nobody1900nothing`"))
-    with pytest.raises(RuntimeError, match="nobody1900nothing") as error:
-        book.build(checkout(tmp_path, _03_mnist=missing), "smoke")
-    assert str(error.value).count("WARNING") == 1
 
 
 def test_a_readme_without_a_place_for_the_verdicts_is_refused(tmp_path):

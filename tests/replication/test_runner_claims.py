@@ -1,208 +1,159 @@
-"""Claims are checked rules, and a verdict is what the rule says about the record."""
+"""Claims are checked rules; a verdict is what the rule says, an agreement what the seeds say."""
 
+import json
+import math
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
-import nbformat
+import numpy as np
 import pytest
 import toy_clone
 import yaml
 from toy_clone import job, settle
 
 from replication.runner import estimate
-from replication.runner.claims import beforehand, page, rules, verdicts
-from replication.runner.claims.offers import Offer, offers
+from replication.runner.claims import agreement, page, preregistration, rules, verdicts
+from replication.runner.claims.chapters import Chapter, chapters
 from replication.runner.profiles import Profile
 
+INF = math.inf
 ROW = {
     "id": "gap-small",
     "number": "C1",
     "where": "Table 1",
-    "claim": "The gap is small",
+    "claim": "The gap is < 2",
     "paper": {"gap": 0.1, "other": "about 2"},
     "metric": "01_good.gap",
-    "accept": [-float("inf"), 2],
+    "accept": [-INF, 2],
     "why": "Two is small.",
     "known": "Nothing.",
 }
 PLAIN = ROW | {"id": "plain", "number": "C2", "metric": "03_plain.x", "accept": [2, 3]}
-LATER = ROW | {"id": "later", "number": "C2", "metric": "06_later.y"}
 TOPICS = {"Toys": {"C1": "Gaps are small", "C2": "All is <plain>"}}
 KNOWN = {
-    "01_good": Offer(metrics=("gap", "n"), figures=("fig-gap",)),
-    "03_plain": Offer(metrics=("x",)),
+    "01_good": Chapter(("gap", "n"), ("fig-gap",), ("epochs", "seeds")),
+    "03_plain": Chapter(("x",)),
 }
 INTERVAL = {"mean": 1.5, "low": 1.0, "high": 2.0, "n": 3}
 
 
-def text(*rows, planned=(), topics=TOPICS):
-    return yaml.safe_dump({"topics": topics, "planned": list(planned), "claims": list(rows)})
+def text(*rows, topics=TOPICS):
+    return yaml.safe_dump({"topics": topics, "claims": list(rows)})
 
 
-def load(tmp_path, *rows, **parts):
-    path = tmp_path / "claims.yml"
-    path.write_text(text(*rows, **parts))
-    return rules.load(path, KNOWN)
+def load(folder, content):
+    (folder / "claims.yml").write_text(content)
+    return rules.load(folder / "claims.yml", KNOWN)
 
 
-def test_a_good_row_is_read(tmp_path):
-    # In the order of the topics, whatever the order of the rows.
-    first, second = load(tmp_path, PLAIN, ROW | {"printed": 0.1, "figure": "fig-gap"})
-    assert first.accept == (-float("inf"), 2.0) and first.paper["gap"] == 0.1
+# The rules
+
+
+def test_rows_are_read_in_the_order_of_the_topics(tmp_path):
+    more = {"printed": 0.1, "figure": "fig-gap", "needs": ["epochs", "machine"], "scale": "log"}
+    first, second = load(tmp_path, text(PLAIN, ROW | more))
+    assert (first.accept, first.stem, first.name) == ((-INF, 2.0), "01_good", "gap")
     assert (first.topic, first.title, first.printed) == ("Toys", "Gaps are small", 0.1)
-    assert second.number == "C2" and second.printed is None and not second.planned
+    assert (first.needs, first.scale) == (["epochs", "machine"], "log")
+    assert (second.number, second.printed, second.scale) == ("C2", None, "linear")
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "given", "allowed"),
     [
-        ({"acept": [0, 1]}, "unknown key 'acept'; did you mean 'accept'?"),
-        ({"why": ""}, "why must be a str and not empty"),
-        ({"why": None}, "why must be a str"),
-        ({"known": 3}, "known must be a str"),
-        ({"number": "C11"}, "unknown number 'C11'; did you mean 'C1'? (known: C1, C2)"),
-        ({"number": 1}, "number must be a str"),
-        ({"metric": "01_god.gap"}, "unknown notebook '01_god'; did you mean '01_good'?"),
-        ({"metric": "01_good"}, "metric must be notebook.name"),
-        (
-            {"metric": "01_good.gapp"},
-            "unknown metric of 01_good 'gapp'; did you mean 'gap'? (known: gap, n)",
-        ),
-        ({"metric": "03_plain.gap"}, "unknown metric of 03_plain 'gap' (known: x)"),
-        ({"figure": "fig-gab"}, "unknown figure of 01_good 'fig-gab'; did you mean 'fig-gap'?"),
-        ({"metric": "03_plain.x", "figure": "fig-gap"}, "unknown figure of 03_plain 'fig-gap'"),
-        ({"printed": 0}, "printed must be a number above 0, not 0"),
-        ({"printed": "2"}, "printed must be a number above 0"),
-        ({"printed": None}, "printed must be a number above 0"),
-        ({"accept": [2, 1]}, "low < high"),
-        ({"accept": [1]}, "low < high"),
-        ({"accept": ["low", 1]}, "low < high"),
-        ({"accept": [-float("inf"), float("inf")]}, "one finite"),
-        ({"accept": [float("nan"), 1]}, "low < high"),
-        ({"accept": 1}, "accept must be a list"),
-        ({"paper": 0.4}, "paper must be a dict"),
-        ({"paper": {"rate": "two bumps", "near zero": None}}, "paper has no value for 'near zero'"),
+        ({"acept": [0, 1]}, "'acept' was unexpected", "number, where, claim, paper, metric, acc"),
+        ({"why": ""}, "why: '' should be non-empty", "words"),
+        ({"known": 3}, "known: 3 is not of type 'string'", "words"),
+        ({"paper": 0.4}, "paper: 0.4 is not of type 'object'", "name: number or words"),
+        ({"paper": {"rate": None}}, "paper: rate: None is not", "those with a comma in quotes"),
+        ({"accept": [1]}, "accept: [1] is too short", "[low, high], low < high"),
+        ({"accept": ["low", 1]}, "'low' is not of type 'number'", ""),
+        ({"accept": [2, 1]}, "not [2, 1]", "[low, high], low < high, one finite"),
+        ({"accept": [-INF, INF]}, "not [-inf, inf]", "one finite"),
+        ({"accept": [math.nan, 1]}, "not [nan, 1]", "low < high"),
+        ({"printed": 0}, "printed: 0 is less than or equal to the minimum of 0", "above 0"),
+        ({"scale": "lin"}, "scale: 'lin' is not one of", "linear or log"),
+        ({"number": "C11"}, "unknown number 'C11'; did you mean 'C1'?", "C1, C2"),
+        ({"metric": "01_good"}, "metric: '01_good' does not match", "notebook.metric"),
+        ({"metric": "01_god.gap"}, "unknown notebook '01_god'; did you mean", "01_good, 03_plain"),
+        ({"metric": "01_good.gapp"}, "unknown metric of 01_good 'gapp'", "gap, n"),
+        ({"figure": "fig-gab"}, "unknown figure of 01_good 'fig-gab'", "fig-gap"),
+        ({"needs": ["epoch"]}, "unknown parameter of 01_good 'epoch'", "epochs, machine, seeds"),
+        ({"id": "plain"}, "another row has the same id", ""),
     ],
 )
-def test_a_bad_row_is_refused_with_its_place(tmp_path, change, message):
-    with pytest.raises(ValueError, match="row 2 .gap-small.: ") as caught:
-        load(tmp_path, PLAIN, ROW | change)
-    assert message in str(caught.value)
+def test_a_bad_row_is_refused_with_its_place_and_what_is_allowed(tmp_path, change, given, allowed):
+    with pytest.raises(ValueError) as caught:
+        load(tmp_path, text(PLAIN, ROW | change))
+    message = str(caught.value)
+    assert message.startswith("claims.yml") and f"row 2 ({change.get('id', ROW['id'])})" in message
+    assert given in message and allowed in message
 
 
-@pytest.mark.parametrize("key", rules.REQUIRED.keys() - {"id"})
+@pytest.mark.parametrize("key", ROW.keys() - {"id"})
 def test_a_missing_key_is_refused(tmp_path, key):
     without = {name: value for name, value in ROW.items() if name != key}
-    with pytest.raises(ValueError, match=rf"row 1 \(gap-small\): {key} must be"):
-        load(tmp_path, without, PLAIN)
-
-
-def test_a_repeated_id_and_a_number_without_a_row_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="more than one claim: gap-small"):
-        load(tmp_path, ROW, ROW, PLAIN)
-    with pytest.raises(ValueError, match=r"claims.yml: no row has the number C2$"):
-        load(tmp_path, ROW)
-    with pytest.raises(ValueError, match="in two topics: C1"):
-        load(tmp_path, ROW, PLAIN, topics=TOPICS | {"More": {"C1": "Again"}})
+    with pytest.raises(ValueError, match=rf"row 1 \(gap-small\): '{key}' is a required property"):
+        load(tmp_path, text(without, PLAIN))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("- id: x\n", "must have the parts topics, planned, claims"),
-        ("{topics: {}, planned: [], claim: []}", "unknown part 'claim'; did you mean 'claims'?"),
-        ("{topics: {}, planned: []}", "claims must be a list"),
-        ("{topics: {Toys: C1}, planned: [], claims: []}", "'Toys' must map numbers to claims"),
-        ("{topics: {}, planned: [], claims: [x]}", r"row 1 \(no id\): must have the keys id"),
+        ("- id: x\n", "is not of type 'object' .allowed: topics, claims"),
+        ("{topics: {}, claim: []}", "'claims' is a required property|'claim' was unexpected"),
+        ("{topics: {Toys: C1}, claims: []}", "topics: Toys: 'C1' is not of type 'object'"),
+        ("{topics: {}, claims: [x]}", r"row 1 \(no id\): 'x' is not of type 'object'"),
+        ("{topics: {},\n claims: [{id: a,\n id: b}]}", "a key is given twice in .* line 2"),
+        ("claims: [", "while parsing"),
     ],
 )
 def test_another_shape_is_refused(tmp_path, content, message):
-    (tmp_path / "claims.yml").write_text(content)
-    with pytest.raises(ValueError, match=message):
-        rules.load(tmp_path / "claims.yml", KNOWN)
+    with pytest.raises(ValueError, match=f"claims.yml: .*{message}"):
+        load(tmp_path, content)
 
 
-def test_a_key_given_twice_is_refused(tmp_path):
-    path = tmp_path / "claims.yml"
-    path.write_text(text(ROW, PLAIN).replace("  why:", "  claim: Another\n  why:", 1))
-    line = path.read_text().splitlines().index("  claim: Another") + 1
-    with pytest.raises(ValueError, match=f"claims.yml: line {line}: 'claim' is given twice"):
-        rules.load(path, KNOWN)
-    path.write_text("claims: [")
-    with pytest.raises(ValueError, match="claims.yml: while parsing"):
-        rules.load(path, KNOWN)
-
-
-def test_what_is_planned_needs_no_notebook(tmp_path):
-    soon = ROW | {"id": "soon", "metric": "01_good.soon"}
-    found = load(tmp_path, ROW, soon, LATER, planned=["06_later", "01_good.soon"])
-    assert [claim.planned for claim in found] == [False, True, True]
-
-
-@pytest.mark.parametrize(
-    ("planned", "message"),
-    [
-        (["06_later", "01_good"], "planned notebook 01_good exists: take it off the list"),
-        (["06_later", "01_good.gap"], "planned metric 01_good.gap is reported: take it off"),
-        (["06_later", "01_god.z"], "unknown notebook of a planned metric '01_god'"),
-        (["06_later", "07_idle"], "planned, but no claim needs it: 07_idle"),
-        (["06_later", "01_good.idle"], "planned, but no claim needs it: 01_good.idle"),
-        (["06_late"], r"row 2 \(later\): unknown notebook '06_later'; did you mean '06_late'"),
-    ],
-)
-def test_plans_that_are_done_idle_or_misspelt_are_refused(tmp_path, planned, message):
-    with pytest.raises(ValueError, match=message):
-        load(tmp_path, ROW, LATER, planned=planned)
-
-
-def test_offers_are_the_words_of_the_last_report_and_the_figures(tmp_path):
+def test_a_chapter_has_the_words_of_its_report_its_figures_and_its_parameters(tmp_path):
     toy_clone.notebook(
-        tmp_path / "05_two.ipynb", "%pwd\nreport(old=1)", "rest = {}", "report(a=1, b=2, **rest)"
+        tmp_path / "05_two.ipynb", "report(old=1)", "%pwd\nreport(a=1, b=2, **rest)", parameters=""
     )
-    toy_clone.notebook(tmp_path / "06_none.ipynb", "print(1)")
-    assert offers(tmp_path) == {"05_two": Offer(("a", "b")), "06_none": Offer(())}
-    source = Profile("smoke").notebooks
-    assert "fig-order" in offers(source)["01_resnets_to_odes"].figures
+    toy_clone.notebook(tmp_path / "06_none.ipynb", "print(1)", parameters="k: int = 1")
+    found = chapters(tmp_path)
+    assert found == {"05_two": Chapter(("a", "b")), "06_none": Chapter((), (), ("k",))}
+    assert "fig-order" in chapters(Profile("smoke").notebooks)["01_resnets_to_odes"].figures
+
+
+# The verdicts
 
 
 @pytest.mark.parametrize(
-    ("accept", "verdict"),
+    ("metric", "accept", "verdict"),
     [
-        ((1.0, 2.0), "supported"),  # edges count as inside
-        ((0.0, 1.999), "inconclusive"),
-        ((1.001, 9.0), "inconclusive"),
-        ((1.4, 1.6), "inconclusive"),  # the mean inside is not enough
-        ((2.0, 9.0), "inconclusive"),  # one point in common
-        ((2.001, 9.0), "not supported"),
-        ((-9.0, 0.999), "not supported"),
-        ((-float("inf"), float("inf")), "supported"),
+        (INTERVAL, (1.0, 2.0), "supported"),  # edges count as inside
+        (INTERVAL, (0.0, 1.999), "inconclusive"),
+        (INTERVAL, (1.4, 1.6), "inconclusive"),  # the mean inside is not enough
+        (INTERVAL, (2.0, 9.0), "inconclusive"),  # one point in common
+        (INTERVAL, (2.001, 9.0), "not supported"),
+        (INTERVAL, (-9.0, 0.999), "not supported"),
+        (2.0, (1.0, 2.0), "supported"),  # a plain number decides alone
+        (2.001, (1.0, 2.0), "not supported"),
+        (estimate([1.5]), (1.0, 2.0), "inconclusive"),  # a single seed never
     ],
 )
-def test_the_whole_interval_decides(accept, verdict):
-    assert verdicts.judge(INTERVAL, accept) == verdict
-
-
-@pytest.mark.parametrize(
-    ("value", "verdict"),
-    [(1, "supported"), (2.0, "supported"), (0.999, "not supported"), (2.001, "not supported")],
-)
-def test_a_plain_number_decides_alone(value, verdict):
-    assert verdicts.judge(value, (1.0, 2.0)) == verdict
-
-
-def test_a_single_seed_decides_nothing():
-    assert verdicts.judge(estimate([1.5]), (1.0, 2.0)) == "inconclusive"
+def test_the_whole_interval_decides(metric, accept, verdict):
+    assert verdicts.judge(metric, accept) == verdict
 
 
 @pytest.fixture
 def clone(tmp_path):
     root = toy_clone.make(tmp_path)
-    (root / "book/claims.yml").write_text(text(ROW, PLAIN))
+    (root / "book/claims.yml").write_text(text(ROW | {"needs": ["scale", "seeds"]}, PLAIN))
     return root
 
 
-def judged(root):
-    return verdicts.judged(root, Profile("quick", root).records)
+def judged(root, profile="quick"):
+    return verdicts.judged(root, Profile(profile, root).records)
 
 
 def test_verdicts_come_from_the_records(clone):
@@ -215,75 +166,209 @@ def test_verdicts_come_from_the_records(clone):
     assert [row.verdict for row in judged(clone)] == ["stale", "not supported"]
 
 
-def test_a_metric_that_is_not_reported_is_refused(clone):
-    settle(job(clone), gaps=1)
-    with pytest.raises(ValueError, match="unknown metric of 01_good 'gap'; did you mean 'gaps'"):
-        judged(clone)
+def test_a_claim_that_is_newer_than_its_record_was_not_run(clone):
+    settle(job(clone), n=2)
+    assert judged(clone)[0].verdict == "not run"
 
 
-def test_what_is_planned_reads_not_run_whatever_its_notebook_did(clone):
-    soon = ROW | {"id": "soon", "metric": "01_good.soon"}
-    (clone / "book/claims.yml").write_text(text(ROW, soon, PLAIN, planned=["01_good.soon"]))
-    settle(job(clone), gap=1)
-    assert [row.verdict for row in judged(clone)] == ["supported", "not run", "not run"]
+# A rerun
+
+
+def compared(published, mine, **more):
+    return agreement.compare(published, mine, replace(CLAIM, **more))
+
+
+CLAIM = rules.Claim(**ROW | {"accept": (0.0, 1.0)}, topic="", title="")
+THREE = estimate([1.0, 2.0, 3.0])  # s = 1, and t(2, 0.975) = 4.302653
+ALONE, FOUR = 4.302653 * math.sqrt(1 + 1 / 3), 4.302653 * math.sqrt(1 / 4 + 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("mine", "word"),
+    [
+        ([2 + 0.999 * ALONE], "agrees"),
+        ([2 - 1.001 * ALONE], "differs"),
+        ([2 + 0.999 * FOUR] * 4, "agrees"),
+        ([2 + 1.001 * FOUR] * 4, "differs"),
+    ],
+)
+def test_a_run_agrees_that_lies_in_the_prediction_interval_of_one_new_run(mine, word):
+    assert compared(THREE, estimate(mine)) == (word, "")
+    logs = (estimate(np.exp(metric["values"])) for metric in (THREE, estimate(mine)))
+    assert compared(*logs, scale="log") == (word, "")
+
+
+def test_of_equal_runs_nineteen_in_twenty_agree():
+    draw = np.random.default_rng(0).normal
+    pairs = [(estimate(draw(size=4)), estimate(draw(size=2))) for _ in range(1000)]
+    agree = [compared(*pair)[0] == "agrees" for pair in pairs]
+    assert np.mean(agree) == pytest.approx(0.95, abs=0.024)  # 3.5 standard deviations
+
+
+@pytest.mark.parametrize(
+    ("published", "mine", "more", "word", "reason"),
+    [
+        (2.0, 2.019, {}, "agrees", ""),  # plain numbers: no seed moves them
+        (2.0, 2.05, {}, "differs", ""),
+        (2.0, 2.05, {"needs": ["machine"]}, "not comparable", "without a spread"),  # a timing
+        (estimate([2.0]), estimate([2.5]), {}, "not comparable", "without a spread"),
+        (estimate([2.0] * 3), estimate([2.5]), {}, "not comparable", "without a spread"),
+        (estimate([2.0] * 3), estimate([2.01]), {}, "agrees", ""),
+        (THREE, estimate([-1.0]), {"scale": "log"}, "not comparable", "no logarithm"),
+    ],
+)
+def test_without_a_spread_only_what_is_equal_to_a_per_cent_agrees(
+    published, mine, more, word, reason
+):
+    found, why = compared(published, mine, **more)
+    assert found == word and reason in why and bool(reason) == bool(why)
+
+
+def rerun(root, profile="quick"):
+    return agreement.agreement(root, Profile(profile, root).records)
+
+
+def words(root):
+    return [(row.word, row.reason) for row in rerun(root)]
+
+
+def test_a_rerun_is_compared_where_what_its_claim_needs_is_equal(clone):
+    settle(job(clone, profile="paper"), gap=THREE)
+    settle(job(clone, "03_plain"), x=1)
+    assert words(clone) == [("not comparable", "not run"), ("not comparable", "not published")]
+    settle(job(clone), gap=estimate([2.5]))
+    assert words(clone)[0] == ("not comparable", "scale 3, published 1.0")
+    settle(job(clone, profile="custom", seeds=9, scale=2.0), gap=estimate([2.5]))
+    assert rerun(clone, "custom")[0].reason == "scale 2.0, published 1.0; also seeds"
+    settle(job(clone, profile="smoke"), gap=estimate([2.5]))
+    (row, other) = rerun(clone, "smoke")
+    assert (row.word, row.published, row.mine) == ("agrees", THREE, estimate([2.5]))
+    assert "1 of 1 results" in agreement.agreeing([row, other])
+    assert rerun(clone, "paper") == []
+
+
+def test_a_rerun_of_other_code_is_not_compared(clone):
+    for profile in ("paper", "smoke"):
+        settle(job(clone, profile=profile), gap=THREE)
     (clone / "toy.py").write_text("def gap(seed, scale): return 0\n")
-    assert [row.verdict for row in judged(clone)] == ["stale", "not run", "not run"]
+    rows = rerun(clone, "smoke")
+    assert rows[0].reason == "stale" and agreement.agreeing(rows).startswith("No result")
 
 
-def test_tables_show_each_test_and_its_claim(clone):
-    row = ROW | {"id": "again", "claim": "A gap < 2", "figure": "fig-gap"}
-    toy = nbformat.read(clone / "notebooks/01_good.ipynb", as_version=4)
-    toy.cells[2].metadata["mystnb"] = {"figure": {"name": "fig-gap"}}
-    nbformat.write(toy, clone / "notebooks/01_good.ipynb")
-    (clone / "book/claims.yml").write_text(text(ROW, row, PLAIN))
-    settle(job(clone), gap=estimate([1, 1.1, 0.9]))
-    rows = judged(clone)
-    table, summary = page.table(rows), page.summary(rows, "v.html")
-    assert "3 tests of 2 claims: 2 supported, 1 not run" in table
-    assert table.count('<th colspan="6">Toys</th>') == 1 and "A gap &lt; 2" in table
-    assert "Table 1: gap 0.1, other about 2" in table and ">at most 2<" in table
-    assert '<a href="01_good.html#fig-gap">1</a>' in table and "<td>3</td>" in table
-    assert ">✓ supported</span>" in table and ">– not run</span>" in table
-    assert summary.count("Gaps are small") == 1 and "1 [0.752," in summary
-    assert 'title="A gap &lt; 2: supported" aria-label' in summary
-    assert '<a href="v.html#why-c2">C2</a></th>' in summary and "plain" not in summary
-    brief = page.brief(rows).splitlines()
-    assert brief[2].startswith(
-        "| C1 Gaps are small | gap 0.1, other about 2 | 1 [0.752, 1.25], n = 3 "
+def test_a_timing_is_compared_on_one_machine(clone):
+    (clone / "book/claims.yml").write_text(text(ROW | {"needs": ["machine"]}, PLAIN))
+    for profile in ("paper", "smoke"):
+        settle(job(clone, profile=profile), gap=THREE)
+    assert rerun(clone, "smoke")[0].word == "agrees"
+    path = job(clone, profile="smoke").record
+    kept = json.loads(path.read_text())
+    kept["provenance"]["processor"] = "Abacus"
+    path.write_text(json.dumps(kept))
+    assert rerun(clone, "smoke")[0].reason.startswith("machine Abacus, ")
+
+
+def test_the_terminal_shows_all_or_the_main_test_of_some_claims(clone):
+    (clone / "book/claims.yml").write_text(text(ROW, ROW | {"id": "again"}, PLAIN))
+    settle(job(clone, profile="paper"), gap=THREE)
+    settle(job(clone), gap=estimate([2.5]))
+    assert len(agreement.text(rerun(clone)).splitlines()) == 4
+    head, first, second = agreement.text(rerun(clone), ["C2", "C9", "C1"]).splitlines()
+    assert first.split() == ["C2", "plain", "–", "–", "not", "comparable:", "not", "run"]
+    assert second.startswith("C1     gap-small  2 [") and second.endswith("1  agrees")
+    assert head.index("mine") == second.index("2.5,")
+
+
+# The page
+
+
+def cells(html):
+    rows = html.replace("</th>", "</td>").replace("<th", "<td").split("<tr")
+    return [[cell.split(">", 1)[1] for cell in row.split("<td")[1:]] for row in rows[1:]]
+
+
+@pytest.fixture
+def shown(clone):
+    """A clone whose first two tests were published, and its verdicts."""
+    again = ROW | {"id": "again", "figure": "fig-gap"}
+    figure = {"mystnb": {"figure": {"name": "fig-gap"}}}
+    path = clone / "notebooks/01_good.ipynb"
+    source = json.loads(path.read_text())
+    source["cells"][2]["metadata"] |= figure
+    path.write_text(json.dumps(source))
+    (clone / "book/claims.yml").write_text(text(ROW, again, PLAIN))
+    settle(job(clone, profile="paper"), gap=estimate([1, 1.1, 0.9]))
+    return clone, judged(clone, "paper")
+
+
+def test_the_table_has_each_test_with_links_to_reasons_and_figures(shown):
+    html = page.table(shown[1])
+    assert "3 tests of 2 claims: 2 supported, 1 not run." in html
+    heads, topic, first, again, plain = cells(html)
+    assert len(heads) == 6 and topic[0].startswith("Toys<")
+    assert '<a href="#why-c1">C1</a> The gap is &lt; 2' in first[0]
+    assert "✓ supported" in first[1] and "1 [0.752," in first[2] and "at most 2" in first[3]
+    assert first[4].startswith("Table 1: gap 0.1, other about 2")
+    assert '<a href="01_good.html">1</a>' in first[5]
+    assert '<a href="01_good.html#fig-gap">1</a>' in again[5]
+    assert "– not run" in plain[1] and plain[5].startswith("3</td>")
+
+
+def test_a_rerun_stands_beside_the_published_verdicts(shown):
+    root, published = shown
+    settle(job(root, "03_plain"), x=2.5)
+    html = page.table(published, rerun(root))
+    heads, _, first, _, plain = cells(html)
+    assert [head.split("<")[0] for head in heads][2:5] == ["published", "this run", "agreement"]
+    assert "✓ supported" in first[1] and "1 [0.752," in first[2] and "–" in first[3]
+    assert first[4].startswith("not comparable: not run") and "at most 2" in first[5]
+    assert first[6].startswith("1</td>")  # this run has no such chapter
+    assert "– not run" in plain[1] and "2.5" in plain[3]
+    assert plain[4].startswith("not comparable: not pub") and '"03_plain.html">3<' in plain[6]
+    for part in (
+        page.tests(published, "01_good", rerun(root)),
+        page.summary(published, rerun(root)),
+    ):
+        assert "not comparable: not run" in part and ">published</th>" in part
+
+
+def test_the_tests_of_a_chapter_lead_to_the_page_of_the_verdicts(shown):
+    heads, *rows = cells(page.tests(shown[1], "01_good"))
+    assert len(rows) == 2 and len(heads) == 5
+    assert '<a href="10_verdicts.html#why-c1">C1</a>' in rows[0][0]
+
+
+def test_the_summary_has_a_row_for_each_claim_under_the_verdict_of_its_main_test(shown):
+    html = page.summary(shown[1], page="v.html")
+    heads, supported, first, waiting, plain = cells(html)
+    assert "✓ supported" in supported[0] and "– not run" in waiting[0]
+    assert '<a href="v.html#why-c1">C1</a> Gaps are small' in first[0]
+    assert 'title="The gap is &lt; 2: supported" aria-label' in first[3]
+    assert "All is &lt;plain&gt;" in plain[0]
+
+
+def test_the_answer_counts_the_main_tests_or_the_agreements(shown):
+    root, published = shown
+    words = "Of the paper's 2 claims, by our main tests: 1 supported, 1 not run."
+    assert page.answer(published) == words
+    settle(job(root), gap=estimate([1.05]))
+    assert page.answer(published, rerun(root)).startswith("2 of 2 results")
+
+
+def test_reasons_and_the_table_of_the_readme_are_markdown(shown):
+    details = page.details(shown[1])
+    assert details.startswith('<span id="why-c1"></span>**C1. Gaps are small**\n\n- `gap-small`, ')
+    assert "\n    - *Why this interval:* Two is small.\n    - *Known:* Nothing.\n" in details
+    assert '\n\n<span id="why-c2"></span>**C2. All is <plain>**' in details
+    lines = page.brief(shown[1][1:]).splitlines()
+    assert lines[2] == (
+        "| C1 Gaps are small | gap 0.1, other about 2 | 1 [0.752, 1.25], n = 3 | at most 2 "
+        "| ✓ supported |"
     )
-    assert brief[3].startswith("| C2 All is &lt;plain&gt; |") and len(brief) == 4
-    assert brief[3].endswith("| – | 2 to 3 | – not run |")
-    tests = page.tests(rows, "01_good")
-    assert tests.count("<tr>") == 3 and '<a href="10_verdicts.html#why-c1">C1</a>' in tests
-    assert ">✓ supported</span>" in tests and "<td>gap 0.1, other about 2</td>" in tests
-    details = page.details(rows)
-    assert '<span id="why-c1"></span>**C1. Gaps are small**' in details
-    assert "Two is small." in details
-    assert [page.drawn(row)["value"] for row in rows] == [pytest.approx(1.0)] * 2 + [None]
+    assert lines[3].endswith("| – | 2 to 3 | – not run |") and len(lines) == 4
+    assert [page.drawn(row)["value"] for row in shown[1]] == [pytest.approx(1.0)] * 2 + [None]
 
 
-def test_the_answer_counts_the_claims_by_their_first_test(clone):
-    looser = ROW | {"id": "looser", "accept": [0, 100]}  # a second test, which always holds
-    (clone / "book/claims.yml").write_text(text(ROW, looser, PLAIN))
-    assert page.answer(judged(clone)).endswith(
-        "2 claims, our main tests support 0, contradict 0 and leave 0 undecided; 2 wait for a run."
-    )
-    settle(job(clone), gap=9)
-    settle(job(clone, "03_plain"), x=2)
-    assert page.answer(judged(clone)).endswith("support 1, contradict 1 and leave 0 undecided.")
-
-
-def test_records_are_offered_for_download():
-    link = '<li><a href="../records/01_good.json" download>records/01_good.json</a></li>'
-    assert page.downloads(["01_good"]) == f"<ul>{link}</ul>"
-
-
-def test_claims_of_the_summary_stand_under_the_verdict_of_their_first_test(clone):
-    settle(job(clone), gap=9)
-    settle(job(clone, "03_plain"), x=2)
-    text = page.summary(judged(clone))
-    places = [text.index(word) for word in ("✓ supported", "plain&gt;", "✗ not supported", "Gaps")]
-    assert places == sorted(places)
+# Committed beforehand
 
 
 def git(root, *arguments):
@@ -291,62 +376,94 @@ def git(root, *arguments):
     subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
 
 
-@pytest.fixture
-def history(clone):
-    """A clone whose first commit holds the claims, and whose 01_good ran there."""
-    git(clone, "init", "-q")
-    git(clone, "add", ".")
-    git(clone, "commit", "-qm", "first")
-    settle(job(clone), gap=1)
-    return clone
-
-
-def late(root):
-    return beforehand.written_late(root, Profile("quick", root).records)
-
-
 def commit_claims(root, *rows):
     (root / "book/claims.yml").write_text(text(*rows))
     git(root, "commit", "-qam", "claims")
 
 
-def test_an_interval_committed_before_its_record_is_in_order(history):
-    assert beforehand.has_history(history) and late(history) == []
+def run(root, keeps=True):
+    """01_good looks run; its record keeps its claims, or none as in the first edition."""
+    settle(job(root), gap=1)
+    path = job(root).record
+    kept = json.loads(path.read_text())
+    if keeps:
+        kept["claims"] = rules.rows_of(root, "01_good")
+    path.write_text(json.dumps(kept))
+
+
+@pytest.fixture(params=[True, False], ids=["keeps its claims", "first edition"])
+def history(clone, request):
+    """A clone whose first commit holds the claims, and whose 01_good ran there."""
+    (clone / ".gitignore").write_text("_build/\n")
+    git(clone, "init", "-q")
+    git(clone, "add", ".")
+    git(clone, "commit", "-qm", "first")
+    run(clone, request.param)
+    return clone
+
+
+def late(root):
+    return preregistration.written_late(root, Profile("quick", root).records)
+
+
+def keeps(root):
+    return "claims" in json.loads(job(root).record.read_text())
+
+
+def test_a_record_keeps_the_rows_of_its_notebook(clone):
+    row = {"id": "gap-small", "metric": "01_good.gap", "accept": [-INF, 2]}
+    assert rules.rows_of(clone, "01_good") == [row]
+    assert rules.rows_of(clone, "02_fails") == []
+
+
+def test_other_words_and_other_notebooks_may_change(history):
     commit_claims(history, ROW | {"why": "Better words."}, PLAIN | {"accept": [0, 9]})
     assert late(history) == []
 
 
-def test_an_interval_changed_after_its_record_is_named(history):
+def test_an_interval_changed_after_its_record_is_named_until_it_is_run_again(history):
     commit_claims(history, ROW | {"accept": [0, 2]}, PLAIN)
-    (line,) = late(history)
-    assert line.startswith("gap-small (01_good.gap): its record was made at commit ")
-    assert line.endswith("where it had the accept [-inf, 2]; run 01_good again")
-    settle(job(history), gap=1)
+    lines = late(history)
+    assert len(lines) == 1 + keeps(history)
+    assert all(line.startswith("gap-small: ") for line in lines)
+    assert all("has 01_good.gap [-inf, 2" in line for line in lines)
+    assert all(line.endswith("; run 01_good again") for line in lines)
+    run(history, keeps(history))
     assert late(history) == []
 
 
 def test_a_claim_written_after_its_record_is_named_even_if_uncommitted(history):
     (history / "book/claims.yml").write_text(text(ROW, ROW | {"id": "new"}, PLAIN))
+    assert late(history) and all(
+        "new: " in line and "no such claim" in line for line in late(history)
+    )
+
+
+def test_an_interval_that_was_never_committed_is_named(history):
+    (history / "book/claims.yml").write_text(text(ROW | {"accept": [0, 2]}, PLAIN))
+    run(history, keeps(history))
     (line,) = late(history)
-    assert line.startswith("new (01_good.gap)") and "before the claim was written" in line
+    assert line.startswith("gap-small: commit ")
 
 
-def test_a_record_from_outside_this_history_is_named(history):
+def test_a_squash_merge_leaves_the_rows_of_the_record(history):
     git(history, "commit", "--amend", "-qm", "first, differently")
-    (line,) = late(history)
-    assert "which is not in this history" in line
+    lines = late(history)
+    assert not lines if keeps(history) else "not in this history" in lines[0]
+    commit_claims(history, ROW | {"accept": [0, 2]}, PLAIN)
+    assert late(history)
+
+
+def test_so_does_a_shallow_clone(history, tmp_path):
+    commit_claims(history, ROW | {"accept": [0, 2]}, PLAIN)
+    git(history, "clone", "-q", "--depth", "1", Path(history).as_uri(), tmp_path / "shallow")
+    lines = preregistration.written_late(tmp_path / "shallow", Profile("quick", history).records)
+    assert len(lines) == keeps(history) and not preregistration.has_history(tmp_path / "shallow")
 
 
 def test_claims_of_the_first_format_count(history):
     (history / "book/claims.yml").write_text(yaml.safe_dump([ROW, PLAIN]))
     git(history, "commit", "-qam", "as a list")
-    (history / "book/claims.yml").write_text(text(ROW, PLAIN))
-    settle(job(history), gap=1)
+    run(history, keeps=False)
+    commit_claims(history, ROW, PLAIN)
     assert late(history) == []
-
-
-def test_a_shallow_clone_and_a_folder_without_git_have_no_history(history, tmp_path):
-    commit_claims(history, ROW, PLAIN | {"why": "Other."})
-    git(history, "clone", "-q", "--depth", "1", Path(history).as_uri(), tmp_path / "shallow")
-    assert not beforehand.has_history(tmp_path / "shallow")
-    assert not beforehand.has_history(Path("/"))

@@ -58,7 +58,7 @@ def make(root: Path) -> Path:
     records = 'records: str = "../book/records"  # where the records are\n'
     notebook(root / "notebooks/10_summary.ipynb", BARE_REPORT, parameters=records)
     write(root / "notebooks/profiles/quick.yml", "01_good: {scale: 3}\n")
-    write(root / "book/claims.yml", "{topics: {}, planned: [], claims: []}\n")
+    write(root / "book/claims.yml", "{topics: {}, claims: []}\n")
     write(root / "toy.py", MODULE)
     return root
 

@@ -5,27 +5,23 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Set
 from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
 import yaml
+from jinja2 import Template
+from nbformat import NotebookNode
 
 from replication.runner import first_edition
 from replication.runner.files import write
-from replication.runner.profiles import Profile, checkout
+from replication.runner.profiles import EVIDENCE, Profile, checkout
 from replication.runner.record import load
 from replication.runner.repository import Repository, repository
 
-STANDING = {
-    "paper": "the published evidence",
-    "quick": "a short rerun of the whole book",
-    "smoke": "a check that everything runs, not a result",
-}
-
-VERDICTS = "10_verdicts"  # the one notebook that reads what the others left
-LINK = re.compile(r"\{doc\}`(?:(?P<words>[^`<]+?)\s*<)?(?P<stem>[^`<>]+)>?`")
-GLUED = "application/papermill.record/"  # how glue marks what it keeps
+LINK = re.compile(r"\{doc\}`(?:(?P<words>[^`<]+?)\s*<)?(?:chapters/)?(?P<stem>[^`<>]+)>?`")
+GLUED = re.compile(r"(?:```\{glue\}|\{glue:text\}`)[^`]*?(?P<stem>\w+)\.ipynb[^`]*`+")
 
 
 def build(root: Path, profile: str) -> Path:
@@ -34,14 +30,14 @@ def build(root: Path, profile: str) -> Path:
     Raises ValueError where there is no chapter or one holds an error, RuntimeError if Sphinx warns.
     """
     run = Profile(profile, root)
-    chapters = sorted(run.chapters.glob("*.ipynb"))
+    paths = sorted(run.chapters.glob("*.ipynb"))
+    chapters = {path.stem: nbformat.read(path, as_version=4) for path in paths}
     _require_sound(chapters, profile)
-    source = run.work / "source"
-    clone, stems = repository(root), [path.stem for path in chapters]
-    _stage(root / "book", chapters, source, absent=set(run.stems) - set(stems))
-    if clone.address:
-        write(source / "_colab.md", _colab(clone, stems))
-    records = [path for stem in stems if (path := run.records / f"{stem}.json").is_file()]
+    clone, source = repository(root), run.work / "source"
+    records = [path for stem in chapters if (path := run.records / f"{stem}.json").is_file()]
+    _stage(root / "book", chapters, source, absent=set(run.stems) - set(chapters))
+    colab = Template((source / "_colab.md").read_text(encoding="utf-8"))
+    write(source / "_colab.md", colab.render(clone=clone, stems=chapters))
     _configure(source / "_config.yml", _banner(run.name, records), clone, records)
     _render(source)
     _attach(root, records, source / "_build/html")
@@ -50,20 +46,22 @@ def build(root: Path, profile: str) -> Path:
     return run.html
 
 
-def _require_sound(chapters: list[Path], profile: str) -> None:
+def _require_sound(chapters: Mapping[str, NotebookNode], profile: str) -> None:
     if not chapters:
         raise ValueError(f"profile {profile!r} has no executed chapter to render: run it first")
-    failed = [path.name for path in chapters if _holds_error(path)]
+    failed = [
+        stem
+        for stem, chapter in chapters.items()
+        for cell in chapter.cells
+        if any(output.output_type == "error" for output in cell.get("outputs", []))
+    ]
     if failed:
         raise ValueError(f"chapters with an error among their outputs: {', '.join(failed)}")
 
 
-def _holds_error(path: Path) -> bool:
-    cells = nbformat.read(path, as_version=4).cells
-    return any(out.output_type == "error" for cell in cells for out in cell.get("outputs", []))
-
-
-def _stage(book: Path, chapters: list[Path], source: Path, absent: set[str]) -> None:
+def _stage(
+    book: Path, chapters: Mapping[str, NotebookNode], source: Path, absent: Set[str]
+) -> None:
     """`source` holds the book's own pages and exactly these chapters.
 
     Where they would link to one that is `absent`, they name it.
@@ -71,82 +69,49 @@ def _stage(book: Path, chapters: list[Path], source: Path, absent: set[str]) -> 
     shutil.rmtree(source, ignore_errors=True)
     others = shutil.ignore_patterns("_build", "chapters", "records", "__pycache__")
     shutil.copytree(book, source, ignore=others)
-    (source / "chapters").mkdir()
-    pages = {path: path for path in source.glob("*.md")}
-    for path in [*pages, *chapters]:
-        text = _unlinked(path.read_text(encoding="utf-8"), absent - {VERDICTS})
-        write(pages.get(path, source / "chapters" / path.name), text)
-    if not (judged := source / f"chapters/{VERDICTS}.ipynb").exists():
-        nbformat.write(_unjudged([path.stem for path in chapters]), judged)
+    for page in source.glob("*.md"):
+        write(page, _unlinked(page.read_text(encoding="utf-8"), absent))
+    for stem, chapter in chapters.items():
+        for cell in chapter.cells:
+            if cell.cell_type == "markdown":
+                cell.source = _unlinked(cell.source, absent)
+        write(source / f"chapters/{stem}.ipynb", nbformat.writes(chapter))
     toc = yaml.safe_load((source / "_toc.yml").read_text())
     for part in toc["parts"]:
-        found = [page for page in part["chapters"] if any(source.glob(page["file"] + ".*"))]
-        part["chapters"] = found
-    toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
-    (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False))
+        pages = [page for page in part["chapters"] if any(source.glob(page["file"] + ".*"))]
+        part["chapters"] = pages
+    write(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False))
 
 
-def _unlinked(text: str, absent: set[str]) -> str:
-    """Of a link to a chapter that is `absent`, its words are left, or else the chapter's name."""
+def _unlinked(text: str, absent: Set[str]) -> str:
+    """Of a link to a chapter that is `absent`, its words are left, or else the chapter's name.
+
+    What such a chapter would have shown is missed in a line: only the verdicts are shown elsewhere.
+    """
 
     def words(link: re.Match[str]) -> str:
-        stem = link["stem"].removeprefix("chapters/")
-        return (link["words"] or f"`{stem}`") if stem in absent else link[0]
+        return (link["words"] or f"`{link['stem']}`") if link["stem"] in absent else link[0]
 
-    return LINK.sub(words, text)
+    def missed(glued: re.Match[str]) -> str:
+        if glued["stem"] not in absent:
+            return glued[0]
+        return "" if glued[0].startswith("{") else "The claims were not judged in this run."
 
-
-def _unjudged(stems: list[str]) -> nbformat.NotebookNode:
-    """Stands for the verdicts in a run without them: other pages link to it and show its parts."""
-    words = "The claims were not judged in this run."
-    shown = {"verdict_counts": repr(words), "verdict_table": ""}
-    shown |= {f"verdicts_{stem}": f"<p>{words}</p>" for stem in stems}
-    cell = nbformat.v4.new_code_cell(metadata={"tags": ["remove-cell"]})
-    for name, text in shown.items():
-        kind = "text/plain" if name == "verdict_counts" else "text/html"
-        glued = {"scrapbook": {"name": name, "mime_prefix": GLUED}}
-        output = nbformat.v4.new_output("display_data", {GLUED + kind: text}, metadata=glued)
-        cell.outputs.append(output)
-    page = nbformat.v4.new_markdown_cell(f"# What holds\n\n{words}")
-    kernel = {"name": "python3", "display_name": "Python 3"}
-    return nbformat.v4.new_notebook(cells=[page, cell], metadata={"kernelspec": kernel})
+    return GLUED.sub(missed, LINK.sub(words, text))
 
 
 def _banner(profile: str, records: list[Path]) -> str:
     """One line that says which run the reader looks at."""
     found = [record for record in map(load, records) if record]
     commits = ", ".join(sorted({_commit(record["provenance"]) for record in found}) or ["unknown"])
-    standing = STANDING.get(profile, "a rerun with other parameters")
+    standing = "the published evidence" if profile == EVIDENCE else "a rerun"
     line = f"Profile <strong>{profile}</strong>: {standing}. Commit {commits}."
     return first_edition.banner(found, commits) or line
 
 
-def _commit(provenance: dict) -> str:
-    changes = " with changes" if provenance["dirty"] else ""
-    return (provenance["commit"] or "unknown")[:8] + changes
-
-
-def _colab(clone: Repository, stems: list[str]) -> str:
-    """How to open the notebooks `stems` in Colab, for the page that includes _colab.md.
-
-    There a notebook arrives alone, without the rest of the clone and without environment.yml, so
-    that a button straight to it would lead to a failing first cell.
-    """
-    name = (clone.address or "").removeprefix("https://github.com/")
-    folder = name.rpartition("/")[2]
-    there = f"https://colab.research.google.com/github/{name}"
-    links = [
-        f"[{stem}]({there}/blob/{clone.branch}/notebooks/{stem}.ipynb)"
-        for stem in stems
-        if stem != VERDICTS
-    ]
-    return (
-        "(colab)=\nIn Colab, a notebook opens without the rest of the repository. Insert this as "
-        "its first cell and run it; what else Colab has installed keeps Colab's versions.\n\n"
-        f"```ipython3\n!git clone -q --depth 1 --branch {clone.branch} {clone.address}\n"
-        f'%cd {folder}/notebooks\n%pip install -q "..[replicate]"\n'
-        f"```\n\nOpen there: {', '.join(links)}.\n"
-    )
+def _commit(provenance: Mapping) -> str:
+    commit = provenance.get("code_commit") or provenance.get("commit") or "unknown"
+    return commit[:8] + (" with changes" if provenance["dirty"] else "")
 
 
 def _configure(path: Path, banner: str, clone: Repository, records: list[Path]) -> None:
@@ -157,23 +122,19 @@ def _configure(path: Path, banner: str, clone: Repository, records: list[Path]) 
     if clone.address:
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}
         place = {"url": clone.address, "path_to_book": "book", "branch": clone.branch}
-        config["repository"] = place
-        # Binder takes the whole repository and its environment.yml; for Colab see _colab.
-        config["launch_buttons"] = {
-            "notebook_interface": "jupyterlab",
-            "binderhub_url": "https://mybinder.org",
-        }
+        # Binder takes the whole repository and its environment.yml; for Colab see _colab.md.
+        binder = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
+        config |= {"repository": place, "launch_buttons": binder}
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 def _attach(root: Path, records: list[Path], site: Path) -> None:
     """`site` holds, beside its pages, the numbers and claims that they show, and the citation."""
-    for path in (root / "book/claims.yml", root / "CITATION.cff"):
-        shutil.copy(path, site)
-    shutil.copy(root / "LICENSE", site / "LICENSE.txt")  # so that a browser shows it
     (site / "records").mkdir()
-    for path in records:
-        shutil.copy(path, site / "records")
+    shutil.copy(root / "LICENSE", site / "LICENSE.txt")  # so that a browser shows it
+    attached = {root / "book/claims.yml": site, root / "CITATION.cff": site}
+    for path, place in (attached | dict.fromkeys(records, site / "records")).items():
+        shutil.copy(path, place)
 
 
 def _render(source: Path) -> None:

@@ -48,8 +48,10 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, [":--"] * len(heads), *rows))
 
 
-def shown(metric: Metric) -> str:
-    """`metric` for people: `0.15 [0.03, 0.27], n = 3`."""
+def shown(metric: Metric | None) -> str:
+    """`metric` for people: `0.15 [0.03, 0.27], n = 3`, and a dash where there is none."""
+    if metric is None:
+        return "–"
     if not isinstance(metric, dict):
         return f"{metric:.3g}"
     low, high = metric["low"], metric["high"]

@@ -6,11 +6,11 @@ from pathlib import Path
 import nbformat
 
 from replication.runner.claims.page import brief, totals
+from replication.runner.claims.rules import HEADLINES
 from replication.runner.claims.verdicts import judged
 from replication.runner.files import write
 from replication.runner.profiles import EVIDENCE, Profile
 
-HEADLINES = ("C15", "C3", "C8")  # spirals; digits; evaluations while a network learns
 FIGURE = ("05_spirals", "fig-spirals")
 PLACE = re.compile(r"(?<=<!-- verdicts -->\n).*(?=<!-- end of verdicts -->)", re.DOTALL)
 
@@ -30,20 +30,17 @@ def shown(root: Path) -> dict[Path, str]:
     if not PLACE.search(text := page.read_text()):
         raise ValueError(f"{page} has no place between <!-- verdicts --> and its end")
     rows = judged(root, Profile(EVIDENCE, root).records)
-    chosen = sorted(
-        (row for row in rows if row.claim.number in HEADLINES),
-        key=lambda row: HEADLINES.index(row.claim.number),
-    )
+    main = {row.claim.number: row for row in reversed(rows)}
+    chosen = [main[number] for number in HEADLINES]
     table = f"**{totals(rows)}.** Three of them, by their main test:\n\n{brief(chosen)}\n"
-    figures = {root / "book/_static/result.svg": picture(root)}
-    return {page: PLACE.sub(lambda _: table, text)} | figures
+    new = PLACE.sub(lambda _: table, text)
+    return {page: new, root / "book/_static/result.svg": picture(root)}
 
 
 def picture(root: Path) -> str:
     """The SVG of the figure as its published chapter holds it."""
     stem, name = FIGURE
     chapter = nbformat.read(Profile(EVIDENCE, root).chapters / f"{stem}.ipynb", as_version=4)
-    for cell in chapter.cells:
-        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == name:
-            return cell.outputs[-1].data["image/svg+xml"]
-    raise ValueError(f"the published chapter {stem} has no figure {name}")
+    notes = [cell.metadata.get("mystnb", {}).get("figure", {}) for cell in chapter.cells]
+    place = [note.get("name") for note in notes].index(name)
+    return chapter.cells[place].outputs[-1].data["image/svg+xml"]

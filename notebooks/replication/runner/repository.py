@@ -1,8 +1,8 @@
 """What a clone says of itself: where it is published, its version and its commit."""
 
+import importlib.metadata
 import os
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,37 +18,27 @@ class Repository:
     commit: str | None
     changed: bool  # files differ from the commit
     date: str | None  # of the commit
-    version: str | None
+    version: str
 
 
 def repository(root: Path) -> Repository:
     """The clone at `root`. A workflow's environment knows its address, else the git remote does."""
+    server, name, branch = (
+        os.environ.get(f"GITHUB_{part}", "") for part in ("SERVER_URL", "REPOSITORY", "REF_NAME")
+    )
+    head = git(root, "rev-parse", "--abbrev-ref", "origin/HEAD") or ""
     commit = git(root, "rev-parse", "HEAD")
-    project = root / "pyproject.toml"
-    known = tomllib.loads(project.read_text())["project"] if project.is_file() else {}
     return Repository(
-        address=_workflow() or _page(git(root, "remote", "get-url", "origin")),
-        branch=os.environ.get("GITHUB_REF_NAME") or _default(root),
+        address=_page(f"{server}/{name}") or _page(git(root, "remote", "get-url", "origin") or ""),
+        branch=branch or head.removeprefix("origin/").replace("HEAD", "") or "main",
         commit=commit,
         changed=bool(commit and git(root, "status", "--porcelain")),
         date=git(root, "show", "-s", "--format=%cs"),
-        version=known.get("version"),
+        version=importlib.metadata.version("odenet"),
     )
 
 
-def _workflow() -> str | None:
-    """The page of the repository whose GitHub workflow this is."""
-    server, name = (os.environ.get(f"GITHUB_{part}") for part in ("SERVER_URL", "REPOSITORY"))
-    return _page(f"{server}/{name}") if server and name else None
-
-
-def _page(remote: str | None) -> str | None:
+def _page(remote: str) -> str | None:
     """The web page of a git remote on github.com; for another place no button works."""
-    found = re.search(r"\bgithub\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", remote or "")
+    found = re.search(r"\bgithub\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", remote)
     return f"https://github.com/{found[1]}" if found else None
-
-
-def _default(root: Path) -> str:
-    """The remote's main branch, as far as the clone knows."""
-    head = git(root, "rev-parse", "--abbrev-ref", "origin/HEAD")
-    return head.removeprefix("origin/") if head and head != "origin/HEAD" else "main"

@@ -5,20 +5,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from replication.style import GREY, PALETTE, draw_estimate, legend_above, mark, new_figure
+from replication import style
 
 VERDICTS = {
-    "supported": {"color": PALETTE[0], "marker": "o"},
-    "not supported": {"color": PALETTE[1], "marker": "X"},
-    "inconclusive": {"color": PALETTE[3], "marker": "D"},
-    "stale": {"color": GREY, "marker": "v"},
+    "supported": {"color": style.PALETTE[0], "marker": "o"},
+    "not supported": {"color": style.PALETTE[1], "marker": "X"},
+    "inconclusive": {"color": style.PALETTE[3], "marker": "D"},
+    "stale": {"color": style.GREY, "marker": "v"},
 }
-BAND: dict[str, Any] = {"color": PALETTE[2], "alpha": 0.25}
-TICKS = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
+BAND: dict[str, Any] = {"color": style.PALETTE[2], "alpha": 0.25}
 Row = Mapping[str, Any]
 
 
@@ -30,27 +30,21 @@ def against_paper(rows: Sequence[Row]) -> Figure:
     """
     if not rows:
         return _nothing()
-    figure, ax = new_figure(0.42 * len(rows) + 1.3)
+    figure, ax = style.new_figure(0.42 * len(rows) + 1.3)
     limits = _factors(rows)
     for place, row in enumerate(rows):
         ends = np.clip(np.divide(row["accept"], row["printed"]), *limits)
         ax.plot(ends, [place, place], lw=15, solid_capstyle="butt", **BAND)
-        estimate = {"values": [], "mean": np.clip(row["value"] / row["printed"], *limits)}
-        for end in ("low", "high"):
-            known = row[end] is not None
-            estimate[end] = np.clip(row[end] / row["printed"], *limits) if known else None
-        draw_estimate(ax, place, estimate, upright=False, aside=0.0, look=VERDICTS[row["verdict"]])
-    ax.axvline(1, color=GREY, lw=1.2, ls="--", zorder=0)
+        _draw(ax, place, row, limits, row["printed"])
+    ax.axvline(1, color=style.GREY, lw=1.2, ls="--", zorder=0)
     labels = [f"{row['id']}  {row['number']}" for row in rows]
     ax.set(xscale="log", xlim=limits, ylim=(len(rows) - 0.4, -0.6), xlabel="measured / printed")
     ax.set(yticks=range(len(rows)), yticklabels=labels)
-    ax.xaxis.set_major_locator(FixedLocator([x for x in TICKS if limits[0] <= x <= limits[1]]))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter("{x:g}")
+    style.plain_log(ax.xaxis)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    printed = Line2D([], [], color=GREY, lw=1.2, ls="--", label="the paper's value")
-    legend_above(figure, [*_legend(rows), printed], 3)
+    printed = Line2D([], [], color=style.GREY, lw=1.2, ls="--", label="the paper's value")
+    style.legend_above(figure, [*_legend(rows), printed], 3)
     return figure
 
 
@@ -62,39 +56,41 @@ def forest(rows: Sequence[Row]) -> Figure:
     """
     if not rows:
         return _nothing()
-    figure, axes = new_figure(0.62 * len(rows) + 0.9, len(rows), 1, squeeze=False)
+    figure, axes = style.new_figure(0.62 * len(rows) + 0.9, len(rows), 1, squeeze=False)
     for ax, row in zip(axes[:, 0], rows, strict=True):
         limits = _limits(row)
         if row["value"] is None:
             ax.text(0.5, 0.5, row["verdict"], transform=ax.transAxes, ha="center", va="center")
         else:
             ax.axvspan(*np.clip(row["accept"], *limits), lw=0, **BAND)
-            estimate = {**row, "mean": row["value"]}
-            look = VERDICTS[row["verdict"]]
-            draw_estimate(ax, 0.0, estimate, upright=False, aside=0.0, look=look)
+            _draw(ax, 0.0, row, limits)
         label = [f"{row['id']}  {row['number']}", *textwrap.wrap(row["where"], 28)]
         ax.set(xlim=limits, ylim=(-1, 1), yticks=[0], yticklabels=["\n".join(label)])
         ax.xaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=2))
         ax.tick_params(axis="y", length=0)
         ax.tick_params(axis="x", labelsize=9, length=3, pad=1.5)
         ax.spines["left"].set_visible(False)
-    legend_above(figure, _legend(rows), 4)
+    style.legend_above(figure, _legend(rows), 4)
     return figure
+
+
+def _draw(ax: Axes, place: float, row: Row, limits: tuple[float, float], unit: float = 1.0) -> None:
+    """What was measured, with its interval, cut off at the limits."""
+    given = {"mean": row["value"], "low": row["low"], "high": row["high"]}
+    ends = {k: None if x is None else np.clip(x / unit, *limits) for k, x in given.items()}
+    style.draw_estimate(ax, place, ends, upright=False, aside=0.0, look=VERDICTS[row["verdict"]])
 
 
 def _legend(rows: Sequence[Row]) -> list[Line2D]:
     given = {row["verdict"] for row in rows}
-    handles = [
-        mark(look["marker"], look["color"], verdict)
-        for verdict, look in VERDICTS.items()
-        if verdict in given
-    ]
+    looks = [(name, look) for name, look in VERDICTS.items() if name in given]
+    handles = [style.mark(look["marker"], look["color"], name) for name, look in looks]
     return [*handles, Line2D([], [], lw=9, label="supports the claim", **BAND)]
 
 
 def _nothing() -> Figure:
     """What stands in the place of a figure that has no row."""
-    figure, ax = new_figure(0.8)
+    figure, ax = style.new_figure(0.8)
     ax.set_axis_off()
     ax.text(0.5, 0.5, "nothing was measured yet", ha="center", va="center")
     return figure

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from replication.runner import first_edition, record
 from replication.runner.claims.rules import Claim, read
 from replication.runner.jobs import changes, plan
 from replication.runner.metrics import Metric, shown
-from replication.runner.profiles import Profile, choose
+from replication.runner.profiles import EVIDENCE, Profile
 
 VERDICTS = ("supported", "not supported", "inconclusive", "not run", "stale")
 
@@ -22,6 +23,7 @@ class Verdict:
     claim: Claim
     verdict: str
     measured: Metric | None
+    record: Mapping[str, Any] | None = None
 
 
 def judge(metric: Metric, accept: tuple[float, float]) -> str:
@@ -38,29 +40,24 @@ def judge(metric: Metric, accept: tuple[float, float]) -> str:
 
 def judged(root: Path, records: Path) -> list[Verdict]:
     """The verdict on each claim of the clone at `root`, from the record files in `records`."""
-    clone = Profile("smoke", root)  # whichever; claims and notebooks are the same for all
-    claims = read(clone)
-    kept = {stem: record.load(records / f"{stem}.json") for stem in clone.stems}
-    needed = {claim.metric.partition(".")[0] for claim in claims}
-    stale = {
-        stem: any(changes(job, found) for job in plan(Profile(found["profile"], root), [stem]))
-        for stem, found in kept.items()
-        if found and stem in needed and not first_edition.made(found)
-    }
-    return [_verdict(claim, kept, stale) for claim in claims]
+    claims = read(Profile(EVIDENCE, root))
+    kept = {stem: record.load(records / f"{stem}.json") for stem in {row.stem for row in claims}}
+    stale = {stem for stem, found in kept.items() if found and _stale(root, found)}
+    return [_verdict(claim, kept[claim.stem], claim.stem in stale) for claim in claims]
 
 
-def _verdict(claim: Claim, kept: Mapping[str, dict | None], stale: Mapping[str, bool]) -> Verdict:
-    stem, _, name = claim.metric.partition(".")
-    found = None if claim.planned else kept[stem]
-    if found is None:
+def _stale(root: Path, found: Mapping[str, Any]) -> bool:
+    if first_edition.made(found):
+        return False
+    (job,) = plan(Profile(found["profile"], root), [found["notebook"]])
+    return bool(changes(job, found))
+
+
+def _verdict(claim: Claim, found: Mapping[str, Any] | None, stale: bool) -> Verdict:
+    metric = found["metrics"].get(claim.name) if found else None
+    if metric is None:  # or the claim is newer than the record
         return Verdict(claim, "not run", None)
-    if first_edition.made(found) and name not in found["metrics"]:  # a claim of the second edition
-        return Verdict(claim, "not run", None)
-    if stale.get(stem):
-        return Verdict(claim, "stale", found["metrics"].get(name))
-    metric = found["metrics"][choose(f"metric of {stem}", name, found["metrics"])]
-    return Verdict(claim, judge(metric, claim.accept), metric)
+    return Verdict(claim, "stale" if stale else judge(metric, claim.accept), metric, found)
 
 
 def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
@@ -77,11 +74,9 @@ def sentence(verdicts: Sequence[Verdict]) -> str:
 def columns(row: Verdict) -> dict[str, str]:
     """One row of the verdict table, by column."""
     return {
-        "claim": row.claim.claim,
-        "where": row.claim.where,
         "paper": ", ".join(f"{name} {value}" for name, value in row.claim.paper.items()),
         "expected": between(row.claim.accept),
-        "here": "–" if row.measured is None else shown(row.measured),
+        "here": shown(row.measured),
         "verdict": row.verdict,
     }
 
@@ -92,3 +87,9 @@ def between(accept: tuple[float, float]) -> str:
     if math.isinf(low):
         return f"at most {high:g}"
     return f"at least {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """A plain table: each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
