@@ -6,7 +6,9 @@ import time
 from collections.abc import Sequence
 
 from replication.runner import book, figures, first_edition, readme
-from replication.runner.claims.verdicts import columns, judged, sentence
+from replication.runner.claims.agreement import agreeing, agreement, text
+from replication.runner.claims.rules import HEADLINES
+from replication.runner.claims.verdicts import judged, listed
 from replication.runner.executors import executor
 from replication.runner.files import locked, require_writable
 from replication.runner.jobs import plan
@@ -76,6 +78,8 @@ def _run(options: argparse.Namespace) -> int:
     if profile.name == EVIDENCE and not failed and len(jobs) == len(profile.stems):
         records = [job.kept() or {} for job in jobs]
         sweep(profile.trials, [each["trial"] for kept in records for each in kept["trials"]])
+    if rows := agreement(profile.root, profile.records):
+        print(f"\n{text(rows, HEADLINES)}\n{agreeing(rows)} All of them: make verdicts")
     return 1 if failed else 0
 
 
@@ -106,17 +110,12 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _verdicts(options: argparse.Namespace) -> int:
-    """judge the paper's claims by the records at hand"""
+    """judge the paper's claims by the records at hand, and compare them with the published ones"""
     profile = Profile(options.profile)
     rows = judged(profile.root, profile.records)
-    lines = [("claim", "verdict", "here", "expected")]
-    for row in rows:
-        shown = columns(row)
-        lines.append((row.claim.id, shown["verdict"], shown["here"], shown["expected"]))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(map(str.ljust, line, widths)).rstrip())
-    print(f"\n{sentence(rows)}")
+    print(listed(rows))
+    if compared := agreement(profile.root, profile.records):
+        print(f"\n{text(compared)}\n\n{agreeing(compared)}")
     return 0
 
 

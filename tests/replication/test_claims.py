@@ -2,11 +2,13 @@
 
 import shutil
 
+import preregistration
 import pytest
+from chapters import chapters
 
 from replication.runner import record
-from replication.runner.claims import agreement, preregistration, verdicts
-from replication.runner.claims.rules import HEADLINES, read
+from replication.runner.claims import agreement, verdicts
+from replication.runner.claims.rules import HEADLINES, MACHINE, read
 from replication.runner.profiles import Profile
 
 PAPER = Profile("paper")
@@ -15,11 +17,20 @@ NUMBERS = {f"C{number}" for number in range(21)} | {"C3'"}
 
 @pytest.fixture(scope="module")
 def rows():
-    return read(PAPER)
+    return read(PAPER.claims)
 
 
-def test_each_claim_of_the_paper_has_a_row_and_what_the_rows_need_is_reported(rows):
+def test_each_claim_of_the_paper_has_a_row(rows):
     assert {row.number for row in rows} == NUMBERS >= set(HEADLINES)
+
+
+def test_what_the_rows_name_is_reported_drawn_and_declared(rows):
+    known = chapters(PAPER.notebooks)
+    for row in rows:
+        chapter = known[row.stem]
+        assert row.name in chapter.metrics, row.id
+        assert row.figure is None or row.figure in chapter.figures, row.id
+        assert set(row.needs) <= {*chapter.parameters, MACHINE}, row.id
 
 
 def test_each_row_says_what_a_rerun_must_share(rows):

@@ -45,9 +45,9 @@ def test_its_verdicts_stay():
 
 
 def test_a_claim_that_it_did_not_measure_is_not_run(monkeypatch):
-    (claim, *_) = [row for row in read(PAPER) if row.metric.split(".")[0] == KEPT[0].stem]
+    (claim, *_) = [row for row in read(PAPER.claims) if row.metric.split(".")[0] == KEPT[0].stem]
     later = replace(claim, id="later", metric=f"{KEPT[0].stem}.measured_later")
-    monkeypatch.setattr(verdicts, "read", lambda clone: [claim, later])
+    monkeypatch.setattr(verdicts, "read", lambda path: [claim, later])
     kept, new = verdicts.judged(ROOT, PAPER.records)
     assert kept.measured is not None
     assert (new.verdict, new.measured) == ("not run", None)

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import preregistration
 import pytest
 import toy_clone
 import yaml
 from toy_clone import job, settle
 
 from replication.runner import estimate
-from replication.runner.claims import agreement, page, preregistration, rules, verdicts
-from replication.runner.claims.chapters import Chapter, chapters
+from replication.runner.claims import agreement, page, rules, verdicts
 from replication.runner.profiles import Profile
 
 INF = math.inf
@@ -31,10 +31,6 @@ ROW = {
 }
 PLAIN = ROW | {"id": "plain", "number": "C2", "metric": "03_plain.x", "accept": [2, 3]}
 TOPICS = {"Toys": {"C1": "Gaps are small", "C2": "All is <plain>"}}
-KNOWN = {
-    "01_good": Chapter(("gap", "n"), ("fig-gap",), ("epochs", "seeds")),
-    "03_plain": Chapter(("x",)),
-}
 INTERVAL = {"mean": 1.5, "low": 1.0, "high": 2.0, "n": 3}
 
 
@@ -44,7 +40,7 @@ def text(*rows, topics=TOPICS):
 
 def load(folder, content):
     (folder / "claims.yml").write_text(content)
-    return rules.load(folder / "claims.yml", KNOWN)
+    return rules.read(folder / "claims.yml")
 
 
 # The rules
@@ -76,10 +72,6 @@ def test_rows_are_read_in_the_order_of_the_topics(tmp_path):
         ({"scale": "lin"}, "scale: 'lin' is not one of", "linear or log"),
         ({"number": "C11"}, "unknown number 'C11'; did you mean 'C1'?", "C1, C2"),
         ({"metric": "01_good"}, "metric: '01_good' does not match", "notebook.metric"),
-        ({"metric": "01_god.gap"}, "unknown notebook '01_god'; did you mean", "01_good, 03_plain"),
-        ({"metric": "01_good.gapp"}, "unknown metric of 01_good 'gapp'", "gap, n"),
-        ({"figure": "fig-gab"}, "unknown figure of 01_good 'fig-gab'", "fig-gap"),
-        ({"needs": ["epoch"]}, "unknown parameter of 01_good 'epoch'", "epochs, machine, seeds"),
         ({"id": "plain"}, "another row has the same id", ""),
     ],
 )
@@ -112,16 +104,6 @@ def test_a_missing_key_is_refused(tmp_path, key):
 def test_another_shape_is_refused(tmp_path, content, message):
     with pytest.raises(ValueError, match=f"claims.yml: .*{message}"):
         load(tmp_path, content)
-
-
-def test_a_chapter_has_the_words_of_its_report_its_figures_and_its_parameters(tmp_path):
-    toy_clone.notebook(
-        tmp_path / "05_two.ipynb", "report(old=1)", "%pwd\nreport(a=1, b=2, **rest)", parameters=""
-    )
-    toy_clone.notebook(tmp_path / "06_none.ipynb", "print(1)", parameters="k: int = 1")
-    found = chapters(tmp_path)
-    assert found == {"05_two": Chapter(("a", "b")), "06_none": Chapter((), (), ("k",))}
-    assert "fig-order" in chapters(Profile("smoke").notebooks)["01_resnets_to_odes"].figures
 
 
 # The verdicts

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from string import Template
 
 import numpy as np
@@ -12,64 +13,7 @@ from matplotlib.colors import hsv_to_rgb, to_hex
 from replication.style import new_figure
 
 SIDE = 600  # pixels of a square
-PAGE = Template("""\
-<div class="moving-points" id="$name" role="group" aria-label="$alt">
-<div class="stage" hidden>$canvases</div>
-<div class="controls" hidden><button type="button">&#9654; play</button>
-<input type="range" min="0" max="1" step="any" value="1" aria-label="time">
-<output></output></div>
-<img alt="$alt" src="data:image/png;base64,$still">
-<style>
-#$name > div { display: flex; gap: .7rem; justify-content: center; flex-wrap: wrap; }
-#$name > [hidden] { display: none; }
-#$name figure { margin: 0; text-align: center; } #$name canvas { width: 300px; height: 300px; }
-#$name figcaption { color: inherit; font-weight: 400; }
-.cell_output .text_html:has(#$name) { background: none !important; color: inherit !important; }
-@media screen { #$name > div:not([hidden]) ~ img { display: none; } }
-@media print { #$name > div { display: none; } }
-</style>
-<script>
-(() => {
-const root = document.getElementById("$name"), paths = $paths, colours = $colours;
-const [button, bar, time] = ["button", "input", "output"].map(tag => root.querySelector(tag));
-const pens = [...root.querySelectorAll("canvas")].map(canvas => canvas.getContext("2d"));
-function draw() {
-  const frames = paths[0], at = bar.value * (frames.length - 1);
-  const k = Math.min(Math.floor(at), frames.length - 2), w = at - k;
-  pens.forEach((pen, i) => {
-    pen.clearRect(0, 0, $side, $side);
-    colours.forEach((colour, point) => {
-      const [from, to] = [paths[i][k][point], paths[i][k + 1][point]];
-      pen.fillStyle = colour;
-      pen.beginPath();
-      pen.arc(...[0, 1].map(d => (1 - w) * from[d] + w * to[d]), 4, 0, 7);
-      pen.fill();
-    });
-  });
-  time.textContent = "t = " + (+bar.value).toFixed(2);
-}
-let before = 0;  // when the last frame was shown; 0 while nothing moves
-function stop() { before = 0; button.textContent = "\\u25b6 play"; }
-function tick(now) {
-  if (!before) return;
-  bar.value = +bar.value + (now - before) / 4000;
-  before = now;
-  draw();
-  if (bar.value < 1) requestAnimationFrame(tick); else stop();
-}
-button.onclick = () => {
-  if (before) return stop();
-  if (bar.value == 1) bar.value = 0;
-  before = performance.now();
-  button.textContent = "\\u25a0 stop";
-  requestAnimationFrame(tick);
-};
-bar.oninput = () => { stop(); draw(); };
-for (const part of root.querySelectorAll("[hidden]")) part.hidden = false;
-draw();
-})();
-</script></div>
-""")
+PAGE = Template(Path(__file__).with_name("moving_points.html").read_text(encoding="utf-8"))
 
 
 def moving_points(

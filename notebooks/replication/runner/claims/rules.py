@@ -11,7 +11,6 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
-from replication.runner.claims.chapters import Chapter, chapters
 from replication.runner.profiles import EVIDENCE, Profile, choose
 
 HEADLINES = ("C15", "C3", "C8")  # spirals; digits; evaluations while a network learns
@@ -50,16 +49,10 @@ class Claim:
         return self.metric.partition(".")[2]
 
 
-def read(clone: Profile) -> list[Claim]:
-    """The claims of a clone, checked against the source of its notebooks."""
-    return load(clone.claims, chapters(clone.notebooks))
+def read(path: Path) -> list[Claim]:
+    """The claims in the file, in the order of their topics and numbers.
 
-
-def load(path: Path, known: Mapping[str, Chapter]) -> list[Claim]:
-    """The claims at `path`, in the order of their topics and numbers.
-
-    Raises ValueError, naming the row and what is allowed, for any that does not keep to the schema
-    or needs a notebook, metric, figure or parameter that is not in `known`.
+    Raises ValueError, naming the row and what is allowed, for any that does not keep to the schema.
     """
     place = path.name
     try:
@@ -71,7 +64,7 @@ def load(path: Path, known: Mapping[str, Chapter]) -> list[Claim]:
             place = f"{path.name}, row {count} ({row['id']})"
             if row["id"] in claims:
                 raise ValueError("another row has the same id")
-            claims[row["id"]] = _claim(row, content["topics"], known)
+            claims[row["id"]] = _claim(row, content["topics"])
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{place}: {error}") from error
     order = [number for topic in content["topics"].values() for number in topic]
@@ -83,7 +76,7 @@ def rows_of(root: Path, stem: str) -> list[dict[str, Any]]:
 
     A record keeps them as they were when its run began.
     """
-    claims = [claim for claim in read(Profile(EVIDENCE, root)) if claim.stem == stem]
+    claims = [claim for claim in read(Profile(EVIDENCE, root).claims) if claim.stem == stem]
     return [{"id": c.id, "metric": c.metric, "accept": list(c.accept)} for c in claims]
 
 
@@ -110,20 +103,11 @@ def _explained(error: ValidationError, content: Any) -> str:
     return ": ".join(map(str, [*where, f"{error.message[-150:]} (allowed: {allowed})"]))
 
 
-def _claim(
-    row: dict[str, Any], topics: Mapping[str, Mapping[str, str]], known: Mapping[str, Chapter]
-) -> Claim:
-    """The claim of a row that keeps to the schema, if what it names exists."""
+def _claim(row: dict[str, Any], topics: Mapping[str, Mapping[str, str]]) -> Claim:
+    """The claim of a row that keeps to the schema."""
     listed = {number: topic for topic, numbers in topics.items() for number in numbers}
     topic = listed[choose("number", row["number"], listed)]
     low, high = map(float, row["accept"])
     if not low < high or math.isinf(low) and math.isinf(high):
         raise ValueError(f"accept must be [low, high], low < high, one finite, not {row['accept']}")
-    claim = Claim(**row | {"accept": (low, high)}, topic=topic, title=topics[topic][row["number"]])
-    chapter = known[choose("notebook", claim.stem, known)]
-    choose(f"metric of {claim.stem}", claim.name, chapter.metrics)
-    if claim.figure:
-        choose(f"figure of {claim.stem}", claim.figure, chapter.figures)
-    for name in claim.needs:
-        choose(f"parameter of {claim.stem}", name, [*chapter.parameters, MACHINE])
-    return claim
+    return Claim(**row | {"accept": (low, high)}, topic=topic, title=topics[topic][row["number"]])

@@ -40,7 +40,7 @@ def judge(metric: Metric, accept: tuple[float, float]) -> str:
 
 def judged(root: Path, records: Path) -> list[Verdict]:
     """The verdict on each claim of the clone at `root`, from the record files in `records`."""
-    claims = read(Profile(EVIDENCE, root))
+    claims = read(Profile(EVIDENCE, root).claims)
     kept = {stem: record.load(records / f"{stem}.json") for stem in {row.stem for row in claims}}
     stale = {stem for stem, found in kept.items() if found and _stale(root, found)}
     return [_verdict(claim, kept[claim.stem], claim.stem in stale) for claim in claims]
@@ -69,6 +69,15 @@ def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
 def sentence(verdicts: Sequence[Verdict]) -> str:
     """The counts as text: `5 supported, 2 not supported, 3 inconclusive`."""
     return ", ".join(f"{count} {name}" for name, count in counts(verdicts).items() if count)
+
+
+def listed(verdicts: Sequence[Verdict]) -> str:
+    """The tests as a plain table, and the counts."""
+    lines = [("claim", "verdict", "here", "expected")]
+    for row in verdicts:
+        shown = columns(row)
+        lines.append((row.claim.id, shown["verdict"], shown["here"], shown["expected"]))
+    return f"{aligned(lines)}\n\n{sentence(verdicts)}"
 
 
 def columns(row: Verdict) -> dict[str, str]:

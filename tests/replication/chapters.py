@@ -1,4 +1,4 @@
-"""What a notebook declares, reports and draws, read from its source without running it."""
+"""What a notebook declares, reports and draws, read from its source: what claims may name."""
 
 import ast
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ def written_late(root: Path, records: Path) -> list[str]:
     the first edition keeps no claims, so that only the history can tell.
     """
     late = []
-    for row in read(Profile(EVIDENCE, root)):
+    for row in read(Profile(EVIDENCE, root).claims):
         kept = record.load(records / f"{row.stem}.json")
         if kept and row.name in kept["metrics"]:
             now = {"id": row.id, "metric": row.metric, "accept": list(row.accept)}
