@@ -28,19 +28,21 @@ def estimate(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": mean, "low": low, "high": high, "n": n, "values": [float(v) for v in values]}
 
 
-def report(**metrics: Metric) -> None:
+def report(**metrics: Metric | None) -> None:
     """The notebook shows `metrics` as a table, and the runner can read them back from its copy.
 
-    Each is a finite number or an `estimate`; anything else is a ValueError.
+    Each is a finite number or an `estimate`, or None for what this run did not measure; anything
+    else is a ValueError.
     """
-    for name, metric in metrics.items():
+    measured = {name: metric for name, metric in metrics.items() if metric is not None}
+    for name, metric in measured.items():
         value = metric["mean"] if isinstance(metric, dict) else metric
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"metric {name} must be a finite number or an estimate, not {value!r}")
-    rows = [(name, shown(metric)) for name, metric in metrics.items()]
+    rows = [(name, shown(metric)) for name, metric in measured.items()]
     plain = "\n".join(f"{name:<32}{text}" for name, text in rows)
     table = markdown(["metric", "value"], [[f"`{name}`", text] for name, text in rows])
-    display({MIME: metrics, "text/markdown": table, "text/plain": plain}, raw=True)
+    display({MIME: measured, "text/markdown": table, "text/plain": plain}, raw=True)
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
