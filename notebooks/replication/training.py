@@ -78,9 +78,9 @@ def train(
     history = restore(learner, checkpoint) or [{"epoch": 0, **evaluate()}]
     per_epoch = schedule.steps_per_epoch
     done = len(history) - 1
-    with tqdm(total=schedule.steps, initial=done * per_epoch, mininterval=1) as bar:
+    with tqdm(total=schedule.steps, initial=done * per_epoch) as bar:
         for epoch in range(done + 1, schedule.epochs + 1):
-            bar.set_description(f"{title} | epoch {epoch}/{schedule.epochs}")
+            bar.set_description(f"{title} | epoch {epoch}/{schedule.epochs}", refresh=False)
             started = time.perf_counter()
             means = _epoch(learner, schedule, loss, (epoch - 1) * per_epoch, bar)
             seconds = time.perf_counter() - started

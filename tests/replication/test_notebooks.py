@@ -17,6 +17,7 @@ PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 CLAIMS = yaml.safe_load((NOTEBOOKS.parent / "book/claims.yml").read_text())["claims"]
 JUDGED = {row["metric"].partition(".")[0] for row in CLAIMS}
 LINES = 40
+CHECKED = "nbval-check-output"
 SECTIONS = [  # of every chapter that measures something, in this order
     "The claim",
     "The idea",
@@ -53,9 +54,16 @@ def parts(notebook):
     return dict(zip(found[::2], found[1::2], strict=True))
 
 
-def test_it_stores_no_result(notebook):
+def test_it_stores_what_nbval_compares_and_no_other_result(notebook):
+    compared = [cell for cell in code_cells(notebook) if CHECKED in cell.metadata.get("tags", [])]
+    assert len(compared) == (0 if summarises(notebook) else 1)
     for cell in code_cells(notebook):
-        assert cell.outputs == [] and cell.execution_count is None
+        if cell in compared:
+            (output,) = cell.outputs
+            assert output.name == "stdout" and 0 < len(output.text) < 300
+            assert "." not in output.text, "integers and short words: equal on every machine"
+        else:
+            assert cell.outputs == [] and cell.execution_count is None
 
 
 def test_it_runs_in_the_kernel_of_this_environment(notebook):

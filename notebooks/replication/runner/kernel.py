@@ -35,8 +35,9 @@ def execute(
     KernelEnded if the kernel died or a cell took more than `limit` seconds. A kernel ends by itself
     where this process is killed.
     """
+    every_s = "1" if sys.stderr.isatty() else "30"  # in a log, a bar would fill pages
     try:
-        with environment(**_FIXED):
+        with environment(**_FIXED, TQDM_MININTERVAL=every_s):
             return papermill.execute_notebook(
                 str(path),
                 str(path),
