@@ -42,10 +42,18 @@ def test_odeint_equals_torchdiffeq_on_its_fixed_grid(method, ts):
 
 
 @pytest.mark.parametrize("ts", [TS, TS.flip(0)], ids=["forward", "reverse"])
-@pytest.mark.parametrize("method", ["adaptive_heun", "bosh3", "dopri5", "dopri8"])
-def test_odeint_is_at_least_as_accurate_as_torchdiffeq(method, ts):
+@pytest.mark.parametrize(
+    ("method", "tolerances"),
+    [
+        ("adaptive_heun", (1e-3, 1e-5)),  # a hundredth takes ten times the steps
+        ("bosh3", (1e-4, 1e-6)),
+        ("dopri5", (1e-4, 1e-6, 1e-8)),
+        ("dopri8", (1e-4, 1e-6, 1e-8)),
+    ],
+)
+def test_odeint_is_at_least_as_accurate_as_torchdiffeq(method, tolerances, ts):
     exact = torchdiffeq.odeint(Spiral(), Y0, ts, rtol=1e-12, atol=1e-12)
-    for tolerance in (1e-4, 1e-6, 1e-8):
+    for tolerance in tolerances:
         same = {"method": method, "rtol": tolerance, "atol": tolerance}
         ours = (odeint(Spiral(), Y0, ts, **same) - exact).abs().max()
         theirs = (torchdiffeq.odeint(Spiral(), Y0, ts, **same) - exact).abs().max()
