@@ -1,5 +1,6 @@
 """What the tests of both packages share."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -34,3 +35,16 @@ def cache(tmp_path, monkeypatch):
 def uncompiled(monkeypatch):
     """Compiled solves run their functions as they are: the same numbers, without a compiler."""
     monkeypatch.setattr(odenet.compile, "_compiled", lambda function, *_: function)
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """PyTorch compiles to graphs behind guards, and makes no C++ of them, which takes long."""
+    real = torch.compile
+
+    def trace(function, *, options=None, **settings):
+        return real(function, backend="aot_eager", **settings)
+
+    monkeypatch.setattr(torch, "compile", trace)
+    compiled = functools.cache(odenet.compile._compiled.__wrapped__)
+    monkeypatch.setattr(odenet.compile, "_compiled", compiled)
