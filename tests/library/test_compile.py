@@ -96,7 +96,10 @@ CONFIGURATIONS = {
         "dopri5",
         Adaptive(1e-5, 1e-5, integral=0.3, proportional=0.4, max_step=0.3, initial=0.01),
     ),
-    "rejections": ("bosh3", Adaptive(1e-6, 1e-6, initial=1.0)),
+    "rejections": (
+        "bosh3",
+        Adaptive(1e-6, 1e-6, initial=1.0, integral=0.3, proportional=0.4),
+    ),
     "norm": ("dopri5", Adaptive(1e-5, 1e-5, norm=lambda x: x.abs().max())),
     "not FSAL": ("heun", Adaptive(1e-4, 1e-4)),
     "not FSAL, rejections": ("heun", Adaptive(1e-4, 1e-4, initial=1.5)),

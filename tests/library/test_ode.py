@@ -155,3 +155,15 @@ def test_warm_start_saves_the_starting_step():
     initial = Adaptive(initial=abs(cold.next_dt))
     warm = solve(circle, Y0[:, :2], TS, Solver(control=initial)).stats.forward
     assert warm.nfe < cold.nfe
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_the_field_is_not_asked_beyond_the_end(uncompiled, compile):
+    start, end = 0.3, 0.9
+    assert start + (end - start) > end  # by rounding
+
+    def field(t, y):
+        return torch.where(torch.as_tensor(t, dtype=y.dtype) > end, torch.inf, y)
+
+    solver = Solver("rk4", FixedSteps(1), compile=compile)
+    assert solve(field, Y0, (start, end), solver, params=()).y1.isfinite().all()
