@@ -320,7 +320,7 @@ def classified(model: nn.Module, x: Tensor) -> Found:
 
 CASES |= {
     f"classifier, {name}": lambda factor, name=name: classified(
-        classifier(name, tolerance=1e-2), images(2, factor)
+        classifier(name, tolerance=1e-3), images(2, factor)
     )
     for name in MODELS
 }

@@ -113,7 +113,7 @@ def test_rms_is_the_root_of_the_mean_square():
 
 @pytest.mark.parametrize(
     ("control", "accuracy"),
-    [(Adaptive(1e-9, 1e-9), 1e-8), (FixedSteps(size=1.5), 1e-2)],
+    [(Adaptive(1e-9, 1e-9), 1e-8), (FixedSteps(size=1.0), 1e-2)],
     ids=["each in its step", "two in one"],
 )
 def test_the_first_of_several_events_counts(control, accuracy):
