@@ -128,7 +128,7 @@ def test_make_hands_on_where_trainings_run(tmp_path, typed):
     python.chmod(0o755)
     given = ("JOBS=3", "CLUSTER=tcp://a:1") if typed else ()
     names = {"ODENET_JOBS": "2", "ODENET_CLUSTER": "tcp://b:1", "CONDA_PREFIX": str(tmp_path)}
-    result = make("cache", *given, **names)
+    result = make("check", *given, **names)
     assert result.stdout == ("3 tcp://a:1\n" if typed else "2 tcp://b:1\n")
 
 

@@ -22,7 +22,7 @@ BELOW = {  # part of a package -> what it may import, besides itself
     "odenet.models": {f"odenet.{part}" for part in SOLVE},
     "odenet": {f"odenet.{part}" for part in SOLVE | {"events", "torchdiffeq"}},
     "replication": set(),
-    "replication.runner": {"odenet"},
+    "replication.runner": {"odenet"},  # which number its results have, and nothing else
     "replication.data": set(),
     "replication.__main__": {"replication.runner"},
     "replication.benchmarks": {"odenet", "replication.runner"}
@@ -61,6 +61,15 @@ def test_imports_go_downward(name):
     allowed = BELOW[part(name)] | {part(name)}
     used = {part(found) for found in imported(name)}
     assert not [found for found in used if not {found, found.partition(".")[0]} & allowed]
+
+
+def test_the_runner_asks_the_library_for_its_number_alone():
+    names = [name for name in FILES if f"{name}.".startswith("replication.runner.")]
+    nodes = [node for name in names for node in ast.walk(ast.parse(FILES[name].read_text()))]
+    asked = {ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute)}
+    assert {name for name in asked if name.startswith("odenet.")} == {"odenet.NUMERICS"}
+    used = {found for name in names for found in imported(name)}
+    assert {found for found in used if found.startswith("odenet")} == {"odenet"}
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

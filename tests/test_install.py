@@ -50,6 +50,7 @@ def example() -> str:
     return re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
 
 
+@pytest.mark.slow
 def test_the_package_imports_where_all_but_its_dependencies_is_missing():
     there = with_dependencies(*NEEDED)
     missing = [

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-import math
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from problems import TIMES, Field, differentiated, distance, initial_state
 from torch import nn
 
 from odenet import (
@@ -22,7 +22,6 @@ from odenet import (
     solve,
 )
 
-TIMES = torch.linspace(0, 2, 5, dtype=torch.float64)
 CONFIGURATIONS = [
     ("euler", FixedSteps(12)),
     ("midpoint", FixedSteps(7)),
@@ -39,40 +38,14 @@ CONFIGURATIONS = [
 ]
 
 
-class Field(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3)).double()
-        generator = torch.Generator().manual_seed(0)  # its own: fields are also made in threads
-        for p in self.net.parameters():
-            nn.init.uniform_(p, -0.5, 0.5, generator=generator)
-        self.unused = nn.Parameter(torch.ones(2, dtype=torch.float64))
-
-    def forward(self, t, y):
-        return self.net(y) + math.sin(t) * y
-
-
-def initial_state():
-    return torch.linspace(-1, 1, 6, dtype=torch.float64).view(2, 3)
-
-
 def gradients(solver, ts=TIMES, scale=1.0):
-    """Gradients of a loss on every output with respect to y0, ts and the parameters."""
-    field = Field()
-    y0, ts = initial_state().requires_grad_(), ts.clone().requires_grad_()
-    solution = solve(field, y0, ts, solver)
-    weights = torch.arange(1.0, len(ts) + 1, dtype=torch.float64)[:, None, None]
-    (scale * (weights * solution.ys.sin()).sum()).backward()
-    return [y0.grad, ts.grad, *(p.grad for p in field.net.parameters())], solution.stats
+    _, found, stats = differentiated(solver, ts=ts, scale=scale)
+    return found[:4], stats  # without that of the parameter which is not used
 
 
-def distance(a, b):
-    return max(float((x - y).abs().max() / y.abs().max()) for x, y in zip(a, b, strict=True))
-
-
-@pytest.mark.parametrize("times", [TIMES, TIMES.flip(0)], ids=["forward", "reverse"])
-@pytest.mark.parametrize(("method", "control"), CONFIGURATIONS)
-def test_checkpoint_equals_backprop_to_rounding(method, control, times):
+@pytest.mark.parametrize("place", range(len(CONFIGURATIONS)))
+def test_checkpoint_equals_backprop_to_rounding(place):
+    (method, control), times = CONFIGURATIONS[place], TIMES if place % 2 else TIMES.flip(0)
     exact, _ = gradients(Solver(method, control, "backprop"), times)
     replayed, stats = gradients(Solver(method, control, "checkpoint"), times)
     assert distance(replayed, exact) < 1e-12
@@ -85,11 +58,21 @@ def exact():
     return gradients(Solver("dopri8", Adaptive(1e-13, 1e-13), "backprop"))[0]
 
 
-@pytest.mark.parametrize("rule", [Adjoint(), InterpolatedAdjoint(), Adjoint(seminorm=False)])
-@pytest.mark.parametrize("method", ["bosh3", "dopri5", "tsit5", "dopri8", "scipy_vode"])
+@pytest.mark.parametrize(
+    ("method", "rule"),
+    [
+        ("bosh3", Adjoint()),
+        ("bosh3", InterpolatedAdjoint()),
+        ("dopri5", Adjoint(seminorm=False)),
+        ("dopri5", InterpolatedAdjoint()),
+        ("tsit5", Adjoint()),
+        ("dopri8", Adjoint()),
+        ("dopri8", InterpolatedAdjoint()),
+        ("scipy_vode", Adjoint()),
+    ],
+    ids=str,
+)
 def test_adjoint_converges_with_the_tolerance(method, rule, exact):
-    if method == "scipy_vode" and rule.needs_steps:
-        pytest.skip("SciPy keeps its steps to itself")
     errors = [
         distance(gradients(Solver(method, Adaptive(tol, tol), rule))[0], exact)
         for tol in (1e-3, 1e-5, 1e-7)
@@ -212,7 +195,7 @@ def test_gradcheck_of_state_and_parameters(rule, method):
 @pytest.mark.parametrize("rule", ["backprop", "checkpoint", "adjoint"])
 def test_gradient_of_the_times_is_the_slope(rule):
     """Against finite differences of a solve far more accurate than the difference."""
-    solver = Solver("dopri5", Adaptive(1e-12, 1e-12), rule)
+    solver = Solver("dopri8", Adaptive(1e-12, 1e-12), rule)
     field = Field().requires_grad_(False)
     ts = torch.tensor([0.2, 0.7, 1.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
@@ -238,7 +221,7 @@ def test_parameters_changed_before_the_pullback_are_noticed(rule):
     field = Field()
     solution = solve(field, initial_state(), (0.0, 1.0), Solver(gradient=rule))
     with torch.no_grad():
-        field.net[0].weight.mul_(2)
+        field.weight.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         solution.ys.sum().backward()
 

@@ -1,8 +1,8 @@
 """Compiled solves against the eager ones.
 
 To compile takes seconds, so most tests run the functions that are compiled as they are
-(``uncompiled``), and a few compile them: what the compiler makes of them is one question, whether
-they say the right thing another.
+(``uncompiled``), some let PyTorch trace and guard them (``traced``), and a few compile them: what
+the compiler makes of them is one question, whether they say the right thing another.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from problems import TIMES, Field, differentiated, distance, initial_state
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
@@ -30,42 +31,14 @@ from odenet import (
 )
 from odenet import compile as problem
 
-TIMES = torch.linspace(0, 2, 5, dtype=torch.float64)
-compiles = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++ to compile with")
+needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++ to compile with")
 
 
-class Field(nn.Module):
-    def __init__(self, dtype=torch.float64):
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)  # its own: fields are also made in threads
-        self.weight = nn.Parameter(0.7 * torch.randn(3, 3, generator=generator, dtype=dtype))
-        self.bias = nn.Parameter(0.3 * torch.randn(3, generator=generator, dtype=dtype))
-        self.unused = nn.Parameter(torch.ones(2, dtype=dtype))
-
-    def forward(self, t, y):
-        return torch.tanh(y @ self.weight + t * self.bias)
-
-
-def initial_state(dtype=torch.float64):
-    return torch.linspace(-1, 1, 6, dtype=dtype).view(2, 3)
-
-
-def solved(method, control, rule, *, ts=TIMES, dtype=torch.float64, field=None, compile=False):
-    """Outputs, the gradients of a loss on all of them, and the stats."""
-    field = field or Field(dtype)
-    y0, ts = initial_state(dtype).requires_grad_(), ts.clone().requires_grad_()
-    solution = solve(field, y0, ts, Solver(method, control, rule, compile))
-    weights = torch.arange(1.0, len(ts) + 1, dtype=dtype)[:, None, None]
-    (weights * solution.ys.sin()).sum().backward()
-    gradients = [y0.grad, ts.grad, *(p.grad for p in field.parameters() if p.grad is not None)]
-    return [solution.ys.detach(), *gradients], solution.stats
-
-
-def distance(a, b):
-    return max(
-        float((x - y).abs().max() / y.abs().max().clamp(min=1e-9))
-        for x, y in zip(a, b, strict=True)
-    )
+def solved(method, control, rule, *, dtype=torch.float64, compile=False, **other):
+    """Outputs, gradients, and the stats."""
+    solver = Solver(method, control, rule, compile)
+    ys, gradients, stats = differentiated(solver, y0=initial_state(dtype), **other)
+    return [ys, *gradients], stats
 
 
 def assert_equal(method, control, rule, *, tolerance=1e-11, **other):
@@ -79,9 +52,28 @@ def assert_equal(method, control, rule, *, tolerance=1e-11, **other):
         assert stats.drift == pytest.approx(eager.drift, rel=1e-6)
 
 
+structures: dict = {}  # what has been seen so far: a structure -> that of its arguments
+
+
 @pytest.fixture
 def uncompiled(monkeypatch):
-    monkeypatch.setattr(problem, "_compiled", lambda function, *_: function)
+    """Functions as they are.
+
+    Their arguments have the structure that they are told apart by, and share no tensor: else
+    PyTorch compiles anew, or fails when it says why it does.
+    """
+
+    def checked(function, *structure):
+        def call(*arguments):
+            leaves, spec = tree_flatten(arguments)
+            tensors = [id(x) for x in leaves if isinstance(x, torch.Tensor)]
+            assert len(tensors) == len(set(tensors))
+            assert structures.setdefault((function, structure), spec) == spec
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(problem, "_compiled", checked)
 
 
 @pytest.fixture
@@ -104,7 +96,10 @@ CONFIGURATIONS = {
         "dopri5",
         Adaptive(1e-5, 1e-5, integral=0.3, proportional=0.4, max_step=0.3, initial=0.01),
     ),
-    "rejections": ("bosh3", Adaptive(1e-6, 1e-6, initial=1.0)),
+    "rejections": (
+        "bosh3",
+        Adaptive(1e-6, 1e-6, initial=1.0, integral=0.3, proportional=0.4),
+    ),
     "norm": ("dopri5", Adaptive(1e-5, 1e-5, norm=lambda x: x.abs().max())),
     "not FSAL": ("heun", Adaptive(1e-4, 1e-4)),
     "not FSAL, rejections": ("heun", Adaptive(1e-4, 1e-4, initial=1.5)),
@@ -117,10 +112,11 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.parametrize("times", [TIMES, TIMES.flip(0), TIMES[::4]], ids=["up", "down", "two"])
 @pytest.mark.parametrize("rule", ["checkpoint", "adjoint"])
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_values_gradients_and_work_are_those_of_the_eager_rule(uncompiled, name, rule, times):
+def test_values_gradients_and_work_are_those_of_the_eager_rule(uncompiled, name, rule):
+    place = list(CONFIGURATIONS).index(name) + (rule == "adjoint")
+    times = (TIMES, TIMES.flip(0), TIMES[::4], TIMES[:2])[place % 4]
     assert_equal(*CONFIGURATIONS[name], rule, ts=times)
 
 
@@ -468,9 +464,8 @@ class WantsNumbers(Field):
         return math.sin(t) * y
 
 
-@compiles
 @pytest.mark.parametrize("kind", [Branches, WantsNumbers])
-def test_a_field_that_cannot_be_traced_is_refused_with_advice(kind):
+def test_a_field_that_cannot_be_traced_is_refused_with_advice(traced, kind):
     solver = Solver("euler", FixedSteps(2), compile=True)
     with pytest.raises(ValueError, match=r"cannot be compiled[\s\S]*must not branch on values"):
         solve(kind(), initial_state(), TIMES, solver)
@@ -494,93 +489,78 @@ def test_a_missing_compiler_is_told(monkeypatch):
         solve(Field(), initial_state(), TIMES, Solver(compile=True))
 
 
-@compiles
-def test_compiled_adaptive_solve(monkeypatch):
-    control = Adaptive(1e-6, 1e-6)
-    assert_equal("dopri5", control, "checkpoint")
+class Transposed(Field):
+    """Uses its tensors beside their transposes."""
+
+    def __init__(self, dtype=torch.float64):
+        super().__init__(dtype)
+        mixing = torch.eye(3, dtype=dtype).roll(1, 0)
+        self.frozen = nn.Parameter(mixing, requires_grad=False)
+        self.register_buffer("buffer", 2 * mixing)
+
+    def forward(self, t, y):
+        for matrix in (self.weight, self.frozen, self.buffer):
+            y = torch.tanh(y @ matrix.T) @ matrix
+        return y
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_compiled_adjoint_with_tensors_beside_their_transposes():
+    assert_equal("euler", FixedSteps(2), "adjoint", ts=TIMES[:3], field=Transposed())
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_compiled_fixed_steps_in_single_precision_backwards_in_time():
+    settings = {"tolerance": 1e-5, "ts": TIMES.flip(0), "dtype": torch.float32}
+    field = Transposed(torch.float32)
+    assert_equal("euler", FixedSteps(3), "checkpoint", field=field, **settings)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_compiled_checkpoint():
+    control = Adaptive(1e-4, 1e-4)
+    assert_equal("bosh3", control, "checkpoint")
     with torch.compiler.set_stance("fail_on_recompile"):
         # Other tolerances, limits, times and parameters take the same code.
-        other = Adaptive(1e-4, 1e-8, max_step=0.2, safety=0.8)
-        assert_equal("dopri5", other, "checkpoint", ts=TIMES.flip(0) + 1)
-        assert_equal("dopri5", control, "checkpoint", ts=torch.linspace(0, 1, 4).double())
+        other = Adaptive(1e-3, 1e-6, max_step=0.2, safety=0.8)
+        assert_equal("bosh3", other, "checkpoint", ts=TIMES.flip(0) + 1)
+        assert_equal("bosh3", control, "checkpoint", ts=torch.linspace(0, 1, 4).double())
         field = Field()
         nn.init.constant_(field.weight, 0.2)
-        assert_equal("dopri5", control, "checkpoint", field=field)
+        assert_equal("bosh3", control, "checkpoint", field=field)
         settings = {"control": Adaptive(1e-9, 1e-9, max_steps=5), "gradient": True}
-        ours, eager = (raised(Field(), **settings, compile=c) for c in (True, False))
+        ours, eager = (
+            raised(Field(), **settings, method="bosh3", compile=c) for c in (True, False)
+        )
         assert str(ours) == str(eager)
-        alone = solved("dopri5", control, "checkpoint", compile=True)
+        alone = solved("bosh3", control, "checkpoint", compile=True)
     with ThreadPoolExecutor(2) as pool:
         together = list(
-            pool.map(lambda _: solved("dopri5", control, "checkpoint", compile=True), range(4))
+            pool.map(lambda _: solved("bosh3", control, "checkpoint", compile=True), range(4))
         )
     for values, stats in together:
         assert stats == alone[1]
         assert all(torch.equal(a, b) for a, b in zip(values, alone[0], strict=True))
 
 
-@compiles
-def test_compiled_fixed_steps_in_single_precision_backwards_in_time():
-    settings = {"tolerance": 1e-5, "ts": TIMES.flip(0), "dtype": torch.float32}
-    assert_equal("rk4", FixedSteps(size=0.3), "checkpoint", **settings)
+@pytest.mark.slow
+def test_an_adjoint_whose_steps_are_controlled_is_traced(traced):
+    assert_equal("heun", Adaptive(1e-3, 1e-3), "adjoint", ts=TIMES[:3])
 
 
-def test_code_is_apart_for_each_structure_of_arguments_which_share_no_tensor(monkeypatch):
-    """Else PyTorch compiles anew, or fails when it says why it does."""
-    seen = {}
-
-    def noted(function, *structure):
-        def checked(*arguments):
-            leaves, spec = tree_flatten(arguments)
-            tensors = [id(x) for x in leaves if isinstance(x, torch.Tensor)]
-            assert len(tensors) == len(set(tensors))
-            assert seen.setdefault((function, structure), spec) == spec
-            return function(*arguments)
-
-        return checked
-
-    monkeypatch.setattr(problem, "_compiled", noted)
-    for small in (4096, 0):
-        monkeypatch.setattr(problem, "_SMALL", small)
-        for method, control in CONFIGURATIONS.values():
-            for rule in ("checkpoint", "adjoint"):
-                for ts in (TIMES, TIMES[::4], TIMES[:2]):
-                    solved(method, control, rule, ts=ts, compile=True)
-
-
-@compiles
-def test_small_and_large_states_few_and_many_outputs_are_compiled_beside_each_other(monkeypatch):
+@pytest.mark.slow
+def test_small_and_large_states_few_and_many_outputs_are_told_apart(traced, monkeypatch):
     ends = TIMES[::4]
     for ts, steps, small in ((ends, 4, 4096), (TIMES, 4, 4096), (ends, 3, 4096), (ends, 3, 0)):
         monkeypatch.setattr(problem, "_SMALL", small)
         assert_equal("euler", FixedSteps(steps), "checkpoint", ts=ts)
 
 
-@compiles
-def test_compiled_adjoint():
-    assert_equal("heun", Adaptive(1e-3, 1e-3), "adjoint", ts=TIMES[:3])
-
-
-@compiles
-@pytest.mark.parametrize("rule", ["checkpoint", "adjoint"])
-def test_a_field_may_use_a_tensor_beside_its_transpose(rule):
-    class Transposed(Field):
-        def __init__(self):
-            super().__init__()
-            mixing = torch.eye(3, dtype=torch.float64).roll(1, 0)
-            self.frozen = nn.Parameter(mixing, requires_grad=False)
-            self.register_buffer("buffer", 2 * mixing)
-
-        def forward(self, t, y):
-            for matrix in (self.weight, self.frozen, self.buffer):
-                y = torch.tanh(y @ matrix.T) @ matrix
-            return y
-
-    assert_equal("euler", FixedSteps(2), rule, ts=TIMES[:3], field=Transposed())
-
-
-@compiles
-def test_a_field_that_changes_is_compiled_anew():
+@pytest.mark.slow
+def test_a_field_that_changes_is_compiled_anew(traced):
     class Changing(nn.Module):
         def __init__(self):
             super().__init__()
@@ -618,8 +598,8 @@ def test_a_field_that_changes_is_compiled_anew():
     assert len(set(ends)) == len(ends) - 1  # the shape of the state alone changes nothing
 
 
-@compiles
-def test_a_constant_inside_a_norm_is_watched():
+@pytest.mark.slow
+def test_a_constant_inside_a_norm_is_watched(traced):
     scale = 1.0
 
     def norm(x):

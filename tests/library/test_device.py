@@ -38,7 +38,6 @@ def device(request):
 
 @pytest.fixture
 def field(device):
-    torch.manual_seed(0)
     return MLPField(2, 16, 2).to(device)
 
 

@@ -37,8 +37,10 @@ def test_every_public_name_tells_its_arguments_and_gives_an_example(name):
         assert section(text, "Returns") or section(text, "Yields")
 
 
-@pytest.mark.parametrize("page", ["your-network.md", "torchdiffeq.md"])
-def test_every_block_of_code_on_the_page_runs_in_its_order(page, capsys):
+@pytest.mark.parametrize(
+    "page", [pytest.param("your-network.md", marks=pytest.mark.slow), "torchdiffeq.md"]
+)
+def test_every_block_of_code_on_the_page_runs_in_its_order(traced, page, capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "book" / page).read_text(), re.S | re.M)
     assert blocks
     names: dict = {}

@@ -18,13 +18,6 @@ TIGHT = Adaptive(1e-8, 1e-8)
 SOLVER = Solver("dopri5", TIGHT)
 
 
-@pytest.fixture(autouse=True)
-def _same_numbers_each_time():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
 def points(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 

@@ -23,13 +23,6 @@ CURVES = curves(6, observed=10)
 WINDOW = CURVES.ts[:100]
 
 
-@pytest.fixture(autouse=True)
-def _same_weights_each_time():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
 def test_sizes_are_the_papers():
     model = LatentODE()
     assert [p.shape for p in model.field.parameters()] == [(20, 4), (20,), (4, 20), (4,)]

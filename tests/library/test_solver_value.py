@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 import torchdiffeq
-from problems import TS, Y0, Spiral
+from problems import TS, Y0, Field
 from torch import nn
 
 from odenet import (
@@ -53,7 +53,7 @@ def test_controls_that_differ_in_an_entry_of_a_tensor_are_not_equal():
 def test_the_counts_of_the_forward_pass_are_final_and_those_of_the_backward_pass_the_latest(
     gradient,
 ):
-    solution = solve(Spiral(), Y0, TS, Solver(gradient=gradient))
+    solution = solve(Field(), Y0, TS, Solver(gradient=gradient))
     forward = copy.copy(solution.stats.forward)
     assert solution.stats.backward == Counts() and solution.stats.drift is None
     loss = solution.ys.square().sum()
@@ -70,12 +70,12 @@ def test_a_rule_keeps_nothing_where_no_gradient_is_wanted(gradient):
     kept = []
     hooks = torch.autograd.graph.saved_tensors_hooks(kept.append, lambda x: x)
     with torch.no_grad(), hooks:
-        assert not solve(Spiral(), Y0, TS, Solver(gradient=gradient)).ys.requires_grad
+        assert not solve(Field(), Y0, TS, Solver(gradient=gradient)).ys.requires_grad
     assert not kept
 
 
 def test_a_solution_is_told_in_a_line():
-    solution = solve(Spiral(), Y0, TS)
+    solution = solve(Field(), Y0, TS)
     assert str(solution).startswith("<Solution: ") and len(str(solution)) < 120
     assert torch.equal(solution.y1, solution.ys[-1])
 
@@ -97,7 +97,7 @@ def test_an_event_counts_every_evaluation():
 
 def test_a_failed_solve_crosses_from_one_process_to_another():
     with pytest.raises(SolveError) as caught:
-        solve(Spiral(), Y0, TS, Solver(control=Adaptive(1e-9, 1e-9, max_steps=2)))
+        solve(Field(), Y0, TS, Solver(control=Adaptive(1e-9, 1e-9, max_steps=2)))
     there = pickle.loads(pickle.dumps(caught.value))
     assert (str(there), there.t, there.counts) == (
         str(caught.value),
@@ -108,18 +108,18 @@ def test_a_failed_solve_crosses_from_one_process_to_another():
 
 def test_steps_take_names_and_check_their_input():
     stats = Counts()
-    path = list(steps(Spiral(), Y0, (0.0, 1.0), "bosh3", Adaptive(1e-3, 1e-3), stats))
+    path = list(steps(Field(), Y0, (0.0, 1.0), "bosh3", Adaptive(1e-3, 1e-3), stats))
     assert path[-1].t1 == 1.0 and stats.accepted == len(path)
     with pytest.raises(ValueError, match="unknown method 'dopri6'; known"):
-        steps(Spiral(), Y0, (0.0, 1.0), "dopri6")
+        steps(Field(), Y0, (0.0, 1.0), "dopri6")
     with pytest.raises(ValueError, match="at least two times"):
-        steps(Spiral(), Y0, (0.0,))
+        steps(Field(), Y0, (0.0,))
 
 
 @pytest.mark.parametrize("method", ["rk4", "dopri5", "implicit_adams"])
 def test_vmap_over_fixed_steps_gives_each_row_its_own_solve(method):
     solver = Solver(method, FixedSteps(7))
-    field, rows = Spiral(), torch.randn(5, *Y0.shape, dtype=Y0.dtype)
+    field, rows = Field(), torch.randn(5, *Y0.shape, dtype=Y0.dtype)
     mapped = torch.func.vmap(lambda y: solve(field, y, (0.0, 1.0), solver).y1)(rows)
     for row, end in zip(rows, mapped, strict=True):
         torch.testing.assert_close(end, solve(field, row, (0.0, 1.0), solver).y1)
@@ -129,7 +129,7 @@ def test_vmap_over_fixed_steps_gives_each_row_its_own_solve(method):
 @pytest.mark.parametrize("gradient", ["backprop", "checkpoint"])
 def test_torch_compiles_fixed_steps_as_one_graph(gradient):
     torch._dynamo.reset()
-    field, solver = Spiral(), Solver("rk4", FixedSteps(5), gradient)
+    field, solver = Field(), Solver("rk4", FixedSteps(5), gradient)
     wanted = gradient == "backprop"
     y0 = Y0.clone().requires_grad_(wanted)
 
@@ -141,7 +141,7 @@ def test_torch_compiles_fixed_steps_as_one_graph(gradient):
         expected = ys(y0)
         torch.testing.assert_close(found, expected)
     if wanted:
-        wrt = [y0, *field.parameters()]
+        wrt = [y0, field.weight, field.bias]
         both = (torch.autograd.grad(out.square().sum(), wrt) for out in (found, expected))
         for a, b in zip(*both, strict=True):
             torch.testing.assert_close(a, b)

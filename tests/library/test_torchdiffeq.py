@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import torchdiffeq
-from problems import TS, Y0, Spiral, decay
+from problems import TS, Y0, Field, decay
 from torch import nn
 
 from odenet import Adaptive, Solver, odeint, odeint_adjoint, odeint_event, solve
@@ -23,7 +23,7 @@ from odenet import Adaptive, Solver, odeint, odeint_adjoint, odeint_event, solve
         (lambda: odeint_adjoint(decay, Y0, TS), TypeError, "params"),
         (lambda: odeint(decay, torch.ones(2).int(), TS), TypeError, "torch.int32"),
         (
-            lambda: odeint_adjoint(Spiral(), Y0, TS, adjoint_options={"norm": "rms"}),
+            lambda: odeint_adjoint(Field(), Y0, TS, adjoint_options={"norm": "rms"}),
             ValueError,
             "'seminorm'",
         ),
@@ -37,23 +37,31 @@ def test_bad_input_is_refused_with_what_is_allowed(call, error, message):
 @pytest.mark.parametrize("ts", [TS, TS.flip(0)], ids=["forward", "reverse"])
 @pytest.mark.parametrize("method", ["euler", "midpoint", "heun2", "rk4"])
 def test_odeint_equals_torchdiffeq_on_its_fixed_grid(method, ts):
-    ours = odeint(Spiral(), Y0, ts, method=method)
-    torch.testing.assert_close(ours, torchdiffeq.odeint(Spiral(), Y0, ts, method=method))
+    ours = odeint(Field(), Y0, ts, method=method)
+    torch.testing.assert_close(ours, torchdiffeq.odeint(Field(), Y0, ts, method=method))
 
 
 @pytest.mark.parametrize("ts", [TS, TS.flip(0)], ids=["forward", "reverse"])
-@pytest.mark.parametrize("method", ["adaptive_heun", "bosh3", "dopri5", "dopri8"])
-def test_odeint_is_at_least_as_accurate_as_torchdiffeq(method, ts):
-    exact = torchdiffeq.odeint(Spiral(), Y0, ts, rtol=1e-12, atol=1e-12)
-    for tolerance in (1e-4, 1e-6, 1e-8):
+@pytest.mark.parametrize(
+    ("method", "tolerances"),
+    [
+        ("adaptive_heun", (1e-3, 1e-5)),  # a hundredth takes ten times the steps
+        ("bosh3", (1e-4, 1e-6)),
+        ("dopri5", (1e-4, 1e-6, 1e-8)),
+        ("dopri8", (1e-4, 1e-6, 1e-8)),
+    ],
+)
+def test_odeint_is_at_least_as_accurate_as_torchdiffeq(method, tolerances, ts):
+    exact = torchdiffeq.odeint(Field(), Y0, ts, rtol=1e-12, atol=1e-12)
+    for tolerance in tolerances:
         same = {"method": method, "rtol": tolerance, "atol": tolerance}
-        ours = (odeint(Spiral(), Y0, ts, **same) - exact).abs().max()
-        theirs = (torchdiffeq.odeint(Spiral(), Y0, ts, **same) - exact).abs().max()
+        ours = (odeint(Field(), Y0, ts, **same) - exact).abs().max()
+        theirs = (torchdiffeq.odeint(Field(), Y0, ts, **same) - exact).abs().max()
         assert ours < min(1.5 * theirs, 100 * tolerance)
 
 
 def test_nfe_is_not_above_torchdiffeq_at_equal_tolerance():
-    class Counted(Spiral):
+    class Counted(Field):
         nfe = 0
 
         def forward(self, t, y):
@@ -63,13 +71,13 @@ def test_nfe_is_not_above_torchdiffeq_at_equal_tolerance():
     for tolerance in (1e-3, 1e-5, 1e-7):
         func = Counted()
         torchdiffeq.odeint(func, Y0, TS, rtol=tolerance, atol=tolerance)
-        ours = solve(Spiral(), Y0, TS, Solver("dopri5", Adaptive(tolerance, tolerance))).stats
+        ours = solve(Field(), Y0, TS, Solver("dopri5", Adaptive(tolerance, tolerance))).stats
         assert ours.forward.nfe <= func.nfe + 6
 
 
 def test_odeint_adjoint_gradients_agree_with_torchdiffeq():
     def gradients(integrate):
-        func, y0 = Spiral(), Y0.clone().requires_grad_()
+        func, y0 = Field(), Y0.clone().requires_grad_()
         ts = TS.clone().requires_grad_()
         ys = integrate(func, y0, ts, rtol=1e-9, atol=1e-9)
         ys.pow(2).sum().backward()
@@ -108,7 +116,7 @@ def test_fixed_step_size_is_an_option():
 @pytest.mark.parametrize("settings", [{"adjoint_options": {"norm": "seminorm"}}, {}])
 def test_adjoint_settings_of_its_own(settings):
     def gradient(integrate, **more):
-        func, y0 = Spiral(), Y0.clone().requires_grad_()
+        func, y0 = Field(), Y0.clone().requires_grad_()
         integrate(func, y0, TS, rtol=1e-9, atol=1e-9, **more)[-1].sum().backward()
         return y0.grad
 
@@ -152,9 +160,9 @@ def test_a_grid_of_its_own():
     def grid(func, y0, t):
         return torch.linspace(float(t[0]), float(t[-1]), 31, dtype=t.dtype)
 
-    ours = odeint(Spiral(), Y0, TS, method="midpoint", options={"grid_constructor": grid})
+    ours = odeint(Field(), Y0, TS, method="midpoint", options={"grid_constructor": grid})
     options = {"grid_constructor": grid}
-    theirs = torchdiffeq.odeint(Spiral(), Y0, TS, method="midpoint", options=options)
+    theirs = torchdiffeq.odeint(Field(), Y0, TS, method="midpoint", options=options)
     torch.testing.assert_close(ours, theirs)
 
 
