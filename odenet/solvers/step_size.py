@@ -271,9 +271,8 @@ def next_length(law: Any, order: int, length: Number, error: Number, before: Num
     """
     factor = law.safety * larger(error, 1e-10) ** (-(law.integral + law.proportional) / order)
     factor = factor * larger(before, 1e-10) ** (law.proportional / order)
-    # A refused step is never repeated or lengthened.
-    most = where(error > 1, law.safety, law.growth)
-    planned = length * larger(smaller(factor, most), law.shrink)
+    # After a refusal the factor is below ``safety``: no step is repeated.
+    planned = length * larger(smaller(factor, law.growth), law.shrink)
     return smaller(where(error < math.inf, planned, length * law.shrink), law.max_step)
 
 
