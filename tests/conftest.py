@@ -25,7 +25,7 @@ def seeded():
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """An empty cache folder, with none of the settings of the shell that runs the tests."""
-    for name in ("PROGRESS", "JOBS", "CLUSTER", "DEVICE"):
+    for name in ("TRIALS", "TRAIN", "JOBS", "CLUSTER", "DEVICE"):
         monkeypatch.delenv(f"ODENET_{name}", raising=False)
     monkeypatch.setenv("ODENET_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"

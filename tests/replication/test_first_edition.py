@@ -53,6 +53,7 @@ def test_a_claim_that_it_did_not_measure_is_not_run(monkeypatch):
     assert (new.verdict, new.measured) == ("not run", None)
 
 
+@pytest.mark.slow
 def test_each_page_of_the_book_says_so_in_a_line(tmp_path):
     root = checkout(tmp_path)
     stem = KEPT[0].stem

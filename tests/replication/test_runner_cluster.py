@@ -55,12 +55,11 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def lab(site, tmp_path, monkeypatch):
+def lab(site, cache, monkeypatch):
     """The module `lab.experiment`, with an empty cache, on the cluster of `site`."""
     file = site / "scheduler.json"
     toy_lab.until(lambda: file.exists() and file.read_text().endswith("}"), LIMIT_S)
     monkeypatch.setenv("ODENET_CLUSTER", json.loads(file.read_text())["address"])
-    monkeypatch.setenv("ODENET_CACHE", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(site)
     yield toy_lab.load()
     toy_lab.forget()

@@ -19,12 +19,9 @@ from replication.runner.trials import find, place_of, sweep
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
+def lab(cache, tmp_path, monkeypatch):
     """The module `lab.experiment` of a package of its own, and an empty cache."""
     toy_lab.write(tmp_path)
-    monkeypatch.setenv("ODENET_CACHE", str(tmp_path / "cache"))
-    for name in ("TRIALS", "TRAIN", "JOBS", "CLUSTER", "DEVICE"):
-        monkeypatch.delenv(f"ODENET_{name}", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     yield toy_lab.load()
     toy_lab.forget()

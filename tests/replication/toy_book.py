@@ -1,4 +1,4 @@
-"""A clone for tests of the book, with chapters of the test's own or with the published ones."""
+"""A clone for tests of the book, with chapters of the test's own."""
 
 import json
 import shutil
@@ -9,10 +9,9 @@ from nbformat import NotebookNode, write
 ROOT = Path(__file__).parents[2]
 
 
-def checkout(root: Path, *, published: bool = False, **chapters: NotebookNode) -> Path:
+def checkout(root: Path, **chapters: NotebookNode) -> Path:
     """A clone at `root` whose smoke run left these `chapters`, keys as in `_03_mnist`."""
-    evidence = () if published else ("chapters", "records")
-    ignore = shutil.ignore_patterns("_build", *evidence)
+    ignore = shutil.ignore_patterns("_build", "chapters", "records", "trials")
     shutil.copytree(ROOT / "book", root / "book", ignore=ignore)
     for name in ("CITATION.cff", "LICENSE", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
