@@ -19,7 +19,7 @@ LINE = (
 
 def made(record: Mapping[str, Any]) -> bool:
     """Whether a record is of the first edition: it depends on the runner at its old place."""
-    return "odenet.replicate" in record["fingerprint"]["modules"]
+    return "odenet.replicate" in record["fingerprint"].get("modules", ())
 
 
 def banner(records: Iterable[Mapping[str, Any]], commits: str) -> str | None:

@@ -14,7 +14,7 @@ import odenet
 from replication.runner import first_edition, record
 from replication.runner.files import digest
 from replication.runner.parameters import checked, declared
-from replication.runner.profiles import OWN, Profile, choose
+from replication.runner.profiles import EVIDENCE, OWN, Profile, choose
 from replication.runner.sources import bare, imports, modules
 
 
@@ -100,55 +100,46 @@ def summarises(source: NotebookNode) -> bool:
     return "records" in declared(source)
 
 
-def fingerprint(job: Job) -> dict[str, Any]:
-    """What the job's result depends on besides its parameters.
+def fingerprint(job: Job) -> dict[str, object]:
+    """What the job's result depends on, by name: each of its parameters, and digests.
 
-    Digests of its code (`cells`), and of the modules of this clone that they import and that can
-    change a number (`modules`); `numerics`, the library's number of that name; and for a notebook
-    that summarises, the claims and the records, and whether those are fresh (`inputs`).
+    Of its code (`cells`), of the modules of this clone that they import and that can change a
+    number, of the claims and the records for a notebook that summarises; and `odenet.NUMERICS`.
     """
     cells = [
         TransformerManager().transform_cell(cell.source)
         for cell in job.source.cells
         if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", [])
     ]
-    names = [name for cell in cells for name in imports(cell)]
-    inputs = _inputs(job.profile) if summarises(job.source) else {}
+    used = modules(job.profile.code, [name for cell in cells for name in imports(cell)])
     return {
+        # In a run with parameters of one's own, each run chooses them.
+        **{name: value for name, value in job.parameters.items() if job.profile.name != OWN},
+        **{f"module {name}": code for name, code in used.items()},
+        **(_inputs(job.profile) if summarises(job.source) else {}),
         "cells": digest([bare(cell) for cell in cells]),
-        "modules": modules(job.profile.code, names),
-        "numerics": {"odenet.NUMERICS": odenet.NUMERICS},
-        "inputs": {name: digest(value) for name, value in inputs.items()},
+        "odenet.NUMERICS": odenet.NUMERICS,
     }
 
 
-def _inputs(profile: Profile) -> dict[str, object]:
-    inputs: dict[str, object] = {"claims": profile.claims.read_text(encoding="utf-8")}
+def _inputs(profile: Profile) -> dict[str, str]:
+    """What a summary reads: claims, records and whether those are fresh, published ones."""
+    published = sorted(Profile(EVIDENCE, profile.root).records.glob("0*.json"))
+    inputs = {"claims": digest([path.read_text() for path in (profile.claims, *published)])}
     for job in plan(profile):
         if not summarises(job.source):
             kept = job.record.read_bytes().hex() if job.record.is_file() else None
-            inputs[job.stem] = [kept, *job.standing()]
+            inputs[f"record {job.stem}"] = digest([kept, *job.standing()])
     return inputs
 
 
 def changes(job: Job, kept: Mapping[str, Any]) -> list[str]:
     """What is different since the record `kept` was made; empty if its result still stands."""
     then, now = kept["fingerprint"], fingerprint(job)
-    found = ["cells"] if then["cells"] != now["cells"] else []
-    if job.profile.name != OWN:  # there, each run chooses its own
-        old, new = kept["parameters"], job.parameters
-        names = [
-            f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
-            for name in _differing(old, new)
-        ]
-        found += [f"parameters {', '.join(names)}"] if names else []
-    for kind in ("modules", "numerics", "inputs"):
-        names = _differing(then.get(kind, {}), now[kind])
-        found += [f"{kind} {', '.join(names)}"] if names else []
-    return found
-
-
-def _differing(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """The names whose values are not the same in both."""
-    names = sorted(then.keys() | now.keys())
-    return [name for name in names if then.get(name, ...) != now.get(name, ...)]
+    names = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    return [
+        f"{name}: {then.get(name, 'none')} -> {now.get(name, 'none')}"
+        if name in job.parameters
+        else name
+        for name in names
+    ]
