@@ -5,10 +5,14 @@ SHELL := bash
 
 PROFILE ?= quick
 export ODENET_CACHE ?= $(CURDIR)/.cache
-export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-# Where trainings run: here one by one, in JOBS=4 local processes, or on the Dask scheduler at CLUSTER=tcp://host:8786.
-export ODENET_JOBS := $(or $(JOBS),$(ODENET_JOBS))
+CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+export OMP_NUM_THREADS ?= $(CORES)
+# Where trainings run: in JOBS local processes, one for each core but no more than four, which share the threads; or on
+# the Dask scheduler at CLUSTER=tcp://host:8786. At the smallest size, to start a process takes longer than a training.
 export ODENET_CLUSTER := $(or $(CLUSTER),$(ODENET_CLUSTER))
+SERIAL := $(or $(ODENET_CLUSTER),$(filter smoke,$(PROFILE)))
+export ODENET_JOBS := $(or $(JOBS),$(ODENET_JOBS),$(if $(SERIAL),1,$(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))))
+test unit nbval smoke: export ODENET_JOBS := 1
 # Threads that wait for each other let other programs work: GNU's OpenMP, then LLVM's and Intel's.
 export GOMP_SPINCOUNT ?= 1000
 export KMP_BLOCKTIME ?= 1

@@ -207,8 +207,7 @@ def test_local_processes_give_the_same_numbers_and_share_the_threads(
     local = run_trials(lab.learn, trials)
     assert [outcome.result for outcome in local] == [outcome.result for outcome in serial]
     assert {outcome.evidence["threads"] for outcome in local} == {1}
-    told = capsys.readouterr().err
-    assert "JOBS=8, but 2 threads: 2 processes" in told and "done, 3 of 3" in told
+    assert "done, 3 of 3" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -19,10 +19,7 @@ CONNECT_S = 8
 
 
 def asked() -> tuple[int, str]:
-    """ODENET_JOBS and ODENET_CLUSTER; ValueError if they do not make sense.
-
-    No more jobs than this process has threads, so that they never share a core.
-    """
+    """ODENET_JOBS and ODENET_CLUSTER; ValueError if they do not make sense."""
     jobs, address = (os.environ.get(f"ODENET_{name}", "").strip() for name in ("JOBS", "CLUSTER"))
     if jobs and not (jobs.isascii() and jobs.isdigit() and int(jobs) > 0):
         raise ValueError(f"ODENET_JOBS must be a number of processes, 1 or more, not {jobs!r}")
@@ -40,9 +37,13 @@ def asked() -> tuple[int, str]:
 
 
 @contextmanager
-def executor() -> Iterator[Executor]:
-    """What the environment asks for; ValueError within seconds if it cannot be had."""
+def executor(tasks: int) -> Iterator[Executor]:
+    """What the environment asks for; ValueError within seconds if it cannot be had.
+
+    No more processes than `tasks`, nor than this process has threads: none shares a core.
+    """
     jobs, address = asked()
+    jobs = min(jobs, tasks, torch.get_num_threads())
     if address:
         with _cluster(address) as pool:
             yield pool
@@ -68,11 +69,7 @@ class _Here(Executor):
 @contextmanager
 def _processes(jobs: int) -> Iterator[Executor]:
     """`jobs` processes that share the threads of this one, and end with it."""
-    cores = torch.get_num_threads()
-    if jobs > cores:
-        print(f"JOBS={jobs}, but {cores} threads: {cores} processes", file=sys.stderr)
-        jobs = cores
-    threads = cores // jobs
+    threads = torch.get_num_threads() // jobs
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (threads,))
     with environment(OMP_NUM_THREADS=str(threads)):
         try:

@@ -107,7 +107,7 @@ def run_trials(function: Function, trials: Iterable[Any]) -> list[Outcome]:
 def _compute(function: Function, missing: Mapping[str, tuple[Place, Any]]) -> dict[str, str]:
     """All of `missing` is finished, except what is returned: the reason by the trial's name."""
     failed = {}
-    with executor() as pool:
+    with executor(len(missing)) as pool:
         futures = {
             pool.submit(_work, function, trial, name): place
             for name, (place, trial) in missing.items()
