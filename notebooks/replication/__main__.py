@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     profile = Profile(options.profile or (OWN if options.p else "quick"))
     jobs = plan(profile, options.stems, typed(" ".join(options.p)))
     require_writable(profile.work, profile.chapters, profile.records, cache_folder())
-    with executor(0):  # whatever it asks for can be had
+    with executor(1):  # whatever it asks for can be had
         pass
     began = time.monotonic()
     with locked(profile.work / "lock"), logged(profile.work / "run.log"):

@@ -40,15 +40,17 @@ def asked() -> tuple[int, str]:
 def executor(tasks: int) -> Iterator[Executor]:
     """What the environment asks for; ValueError within seconds if it cannot be had.
 
-    No more processes than `tasks`, nor than this process has threads: none shares a core.
+    No more processes than this process has threads. How many each of them has does not depend on
+    `tasks`: a run that was interrupted goes on with as many, and rounds alike.
     """
     jobs, address = asked()
-    jobs = min(jobs, tasks, torch.get_num_threads())
+    cores = torch.get_num_threads()
+    jobs = min(jobs, cores)
     if address:
         with _cluster(address) as pool:
             yield pool
     elif jobs > 1:
-        with _processes(jobs) as pool:
+        with _processes(min(jobs, tasks), cores // jobs) as pool:
             yield pool
     else:
         yield _Here()
@@ -67,10 +69,9 @@ class _Here(Executor):
 
 
 @contextmanager
-def _processes(jobs: int) -> Iterator[Executor]:
-    """`jobs` processes that share the threads of this one, and end with it."""
-    threads = torch.get_num_threads() // jobs
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (threads,))
+def _processes(count: int, threads: int) -> Iterator[Executor]:
+    """So many processes, each with so many threads, which end with this one."""
+    pool = ProcessPoolExecutor(count, get_context("spawn"), _start, (threads,))
     with environment(OMP_NUM_THREADS=str(threads)):
         try:
             yield pool
