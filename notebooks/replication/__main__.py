@@ -44,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--profile", default=default, help=names)
         if command in (_run, _figures):
             sub.add_argument("stems", nargs="*", metavar="NOTEBOOK", help="default: all")
+        if command is _figures:
+            sub.add_argument("--check", action="store_true", help="compare only, write no chapter")
         if command is _run:
             sub.add_argument("-p", nargs="+", action="extend", metavar="NAME=VALUE", default=[])
             limit = "time allowed for each cell (default: no limit)"
@@ -89,7 +91,7 @@ def _figures(options: argparse.Namespace) -> int:
     jobs = plan(profile, options.stems)
     require_writable(profile.work, profile.chapters)
     with locked(profile.work / "lock"), logged(profile.work / "run.log"):
-        return 0 if figures.redraw(jobs) else 1
+        return 0 if figures.redraw(jobs, keep=not options.check) else 1
 
 
 def _check(options: argparse.Namespace) -> int:

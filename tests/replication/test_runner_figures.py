@@ -56,8 +56,10 @@ def test_figures_change_without_training_and_numbers_do_not(clone, capsys):
     made = published(clone).kept()
     write(clone, "print('new')")
     assert published(clone).standing() == ("stale", ["cells"])
+    assert cli.main(["figures", "--check"]) == 0
+    assert published(clone).standing() == ("stale", ["cells"]), "only compared"
     assert cli.main(["figures"]) == 0
-    assert "drawn anew, no number changed" in capsys.readouterr().out
+    assert "executed anew from its trials, no number changed" in capsys.readouterr().out
     assert "new" in published(clone).chapter.read_text()
     assert published(clone).standing() == ("fresh", [])
     again = published(clone).kept()

@@ -12,8 +12,8 @@ from replication.runner.progress import LOG
 from replication.runner.run import brief, finished
 
 
-def redraw(jobs: Sequence[Job]) -> bool:
-    """Whether every number is as published; chapters whose numbers are get the new figures."""
+def redraw(jobs: Sequence[Job], keep: bool = True) -> bool:
+    """Whether every number is as published; a chapter whose numbers are is replaced, if to `keep`."""
     same = True
     for number, job in enumerate(jobs, 1):
         label = f"[{number}/{len(jobs)}] {job.stem}"
@@ -28,11 +28,13 @@ def redraw(jobs: Sequence[Job]) -> bool:
         else:
             moved = changes(kept["metrics"], record["metrics"])
         job.part.unlink(missing_ok=True)
-        if not moved:
+        if keep and not moved:
             again = {**kept, "fingerprint": record["fingerprint"]}
             publish(job, executed, again)
             write(job.record, json.dumps(again, indent=1) + "\n")
-        LOG.info("%s  %s", label, "; ".join(moved) or "drawn anew, no number changed")
+        LOG.info(
+            "%s  %s", label, "; ".join(moved) or "executed anew from its trials, no number changed"
+        )
         same = same and not moved
     return same
 
