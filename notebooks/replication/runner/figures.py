@@ -13,7 +13,7 @@ from replication.runner.run import brief, finished
 
 
 def redraw(jobs: Sequence[Job], keep: bool = True) -> bool:
-    """Whether every number is as published; a chapter whose numbers are is replaced, if to `keep`."""
+    """Whether every number is as published; if to `keep`, chapters get what was drawn."""
     same = True
     for number, job in enumerate(jobs, 1):
         label = f"[{number}/{len(jobs)}] {job.stem}"
