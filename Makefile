@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= $(CORES)
 export ODENET_CLUSTER := $(or $(CLUSTER),$(ODENET_CLUSTER))
 SERIAL := $(or $(ODENET_CLUSTER),$(filter smoke,$(PROFILE)))
 export ODENET_JOBS := $(or $(JOBS),$(ODENET_JOBS),$(if $(SERIAL),1,$(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))))
-test unit nbval smoke: export ODENET_JOBS := 1
+test unit nbval smoke rendered: export ODENET_JOBS := 1
 # Threads that wait for each other let other programs work: GNU's OpenMP, then LLVM's and Intel's.
 export GOMP_SPINCOUNT ?= 1000
 export KMP_BLOCKTIME ?= 1
@@ -63,7 +63,11 @@ notebook: $(if $(NB),,usage) $(READY) ## Run one notebook anew: make notebook NB
 	@echo "Notebook: book/_build/custom/chapters/$(NB).ipynb"
 	@$(REPLICATE) book --profile custom
 
-test: lint types unit nbval smoke ## All that must hold before a commit: lint, types, unit, nbval, smoke
+test: lint types ## All that must hold before a commit: lint, types, then unit beside nbval and smoke
+	@OMP_NUM_THREADS=$$((($(CORES) + 1) / 2)) $(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) unit rendered
+
+rendered: # one after the other: the second finds the trainings of the first
+	@$(MAKE) -j1 nbval && $(MAKE) -j1 smoke
 
 lint: $(READY) ## Style of the code and of the notebooks (ruff)
 	$(PY) -m ruff check
@@ -113,4 +117,4 @@ clean: ## Delete rendered books and tool caches; keep evidence, results, data an
 usage:
 	@echo 'usage: make notebook NB=03_mnist P="epochs=2 seed=1"' >&2; exit 2
 
-.PHONY: help setup peers replicate notebook test lint types unit nbval smoke book readme bench check verdicts figures lab clean usage
+.PHONY: help setup peers replicate notebook test rendered lint types unit nbval smoke book readme bench check verdicts figures lab clean usage

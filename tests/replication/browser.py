@@ -75,8 +75,13 @@ def visit(page: Page, name: str) -> None:
     page.evaluate(TYPESET)
 
 
-def faults(browser: Browser, site: Path, names: list[str], width: int) -> list[str]:
-    """What is wrong with the pages `names` on a screen of this width, light and dark."""
+def faults(
+    browser: Browser, site: Path, names: list[str], width: int, *, axe: bool = True
+) -> list[str]:
+    """What is wrong with the pages `names` on a screen of this width.
+
+    With `axe`, also what it finds there, light and dark: that hardly depends on the width.
+    """
     found: list[str] = []
     with tab(browser, site, width, found) as page:
         for name in names:
@@ -88,6 +93,8 @@ def faults(browser: Browser, site: Path, names: list[str], width: int) -> list[s
                 page.evaluate(UNFOLD)
             page.evaluate(SETTLE)
             found += [f"{name}: no words for {image}" for image in page.evaluate(WORDLESS)]
+            if not axe:
+                continue
             found += _violations(page, name, AXE)
             page.emulate_media(color_scheme="dark")
             if _stays_light(page):
