@@ -1,4 +1,4 @@
-"""What is asked of a page is found where it is missing, and the moving points of a flow keep to it."""
+"""Each fault of a page is found, and the moving points of a flow have none."""
 
 import browser
 import numpy as np
