@@ -66,7 +66,7 @@ notebook: $(if $(NB),,usage) $(READY) ## Run one notebook anew: make notebook NB
 test: lint types ## All that must hold before a commit: lint, types, then unit beside nbval and smoke
 	@OMP_NUM_THREADS=$$((($(CORES) + 1) / 2)) $(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) unit rendered
 
-rendered: # one after the other: the second finds the trainings of the first
+rendered: ## nbval, then smoke, which finds the trainings of the first
 	@$(MAKE) -j1 nbval && $(MAKE) -j1 smoke
 
 lint: $(READY) ## Style of the code and of the notebooks (ruff)
