@@ -31,6 +31,8 @@ from odenet import (
 )
 from odenet import compile as problem
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++ to compile with")
 
 
@@ -505,13 +507,11 @@ class Transposed(Field):
 
 
 @needs_compiler
-@pytest.mark.slow
 def test_compiled_adjoint_with_tensors_beside_their_transposes():
     assert_equal("euler", FixedSteps(2), "adjoint", ts=TIMES[:3], field=Transposed())
 
 
 @needs_compiler
-@pytest.mark.slow
 def test_compiled_fixed_steps_in_single_precision_backwards_in_time():
     settings = {"tolerance": 1e-5, "ts": TIMES.flip(0), "dtype": torch.float32}
     field = Transposed(torch.float32)
@@ -519,7 +519,6 @@ def test_compiled_fixed_steps_in_single_precision_backwards_in_time():
 
 
 @needs_compiler
-@pytest.mark.slow
 def test_compiled_checkpoint():
     control = Adaptive(1e-4, 1e-4)
     assert_equal("bosh3", control, "checkpoint")
@@ -546,12 +545,10 @@ def test_compiled_checkpoint():
         assert all(torch.equal(a, b) for a, b in zip(values, alone[0], strict=True))
 
 
-@pytest.mark.slow
 def test_an_adjoint_whose_steps_are_controlled_is_traced(traced):
     assert_equal("heun", Adaptive(1e-3, 1e-3), "adjoint", ts=TIMES[:3])
 
 
-@pytest.mark.slow
 def test_small_and_large_states_few_and_many_outputs_are_told_apart(traced, monkeypatch):
     ends = TIMES[::4]
     for ts, steps, small in ((ends, 4, 4096), (TIMES, 4, 4096), (ends, 3, 4096), (ends, 3, 0)):
@@ -559,7 +556,6 @@ def test_small_and_large_states_few_and_many_outputs_are_told_apart(traced, monk
         assert_equal("euler", FixedSteps(steps), "checkpoint", ts=ts)
 
 
-@pytest.mark.slow
 def test_a_field_that_changes_is_compiled_anew(traced):
     class Changing(nn.Module):
         def __init__(self):
@@ -598,7 +594,6 @@ def test_a_field_that_changes_is_compiled_anew(traced):
     assert len(set(ends)) == len(ends) - 1  # the shape of the state alone changes nothing
 
 
-@pytest.mark.slow
 def test_a_constant_inside_a_norm_is_watched(traced):
     scale = 1.0
 

@@ -12,6 +12,8 @@ from scipy.integrate import solve_ivp
 
 from odenet import Adaptive, Solver, solve
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 END = 20.0
 # ours -> the same or the nearest method of torchdiffeq and of SciPy, and a tolerance
 PEERS = {

@@ -17,6 +17,8 @@ from replication.chapters.adjoint.trials.gradients import RULES, Problem, Pulled
 from replication.data.mnist import Digits
 from replication.memory import Held, kept_bytes
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 VECTOR = 1000 * 4  # bytes
 SMALL = gradients.Trial(tolerances=(1e-2, 1e-4), scales=(1.0, 1e5))
 BLOCK = block.Trial(

@@ -18,6 +18,8 @@ from replication.chapters.poisson import trials as poisson
 from replication.chapters.spirals import trials as spirals
 from replication.compiled_training import WholeSolve, compiled_solves
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 EVENTS = poisson.Trial(iterations=50, tolerance=1e-2)
 CURVES = spirals.Trial(observed=10, iterations=4, train_size=60, test_size=6, validation_size=8)
 

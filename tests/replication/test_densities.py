@@ -17,6 +17,8 @@ from replication.data.densities import (
     sample,
 )
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 
 @pytest.mark.parametrize("name, floor", [("U1", -1.8775), ("U3", -2.7362), ("U4", -2.7987)])
 def test_floors_are_those_of_an_independent_quadrature(name, floor):

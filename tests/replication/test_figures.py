@@ -24,6 +24,8 @@ from replication.chapters.resnets import figures as depth
 from replication.chapters.spirals import figures as forecasts
 from replication.chapters.verdicts import figures as verdicts
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 SEVERAL = {"mean": 0.5, "low": 0.2, "high": 0.8, "n": 3, "values": [0.4, 0.5, 0.6]}
 SINGLE = {"mean": 0.5, "low": None, "high": None, "n": 1, "values": [0.5]}
 SPIRAL = forecasts.Drawn(np.ones((4, 2)), np.ones((3, 2)), np.ones((2, 2)), np.ones((2, 2)), "best")

@@ -18,6 +18,8 @@ from replication.device import device
 from replication.probe import probe
 from replication.trained import trained
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 TRIAL = mnist.Trial(train_size=13, test_size=8, tolerance=0.1, probes=(1e-1, 1e-3))
 
 

@@ -14,6 +14,8 @@ from replication.data.mnist import Digits
 from replication.probe import dopri5
 from replication.trained import trained
 
+pytestmark = pytest.mark.slow  # the file as a whole
+
 SWEEP = forward.Trial("net", (1e-1, 1e-3), batches=2, images=3, test_size=10, alone=(0.1,))
 PULL = backward.Trial("net", tolerances=(1e-1,), batches=2, images=2, tolerance=0.1)
 

@@ -62,6 +62,8 @@ def _unequal(claim: Claim, published: Mapping[str, Any], mine: Mapping[str, Any]
         return ""
     first, *others = names
     more = f"; also {', '.join(others)}" if others else ""
+    if isinstance(mine.get(first), list):
+        return f"other {first}{more}"
     return f"{first} {mine.get(first)}, published {published.get(first)}{more}"
 
 
