@@ -81,7 +81,9 @@ def _run(options: argparse.Namespace) -> int:
         records = [job.kept() or {} for job in jobs]
         sweep(profile.trials, [each["trial"] for kept in records for each in kept["trials"]])
     if rows := agreement(profile.root, profile.records):
-        print(f"\n{text(rows, HEADLINES)}\n{agreeing(rows)} All of them: make verdicts")
+        asked = dict.fromkeys(row.claim.number for row in rows if row.claim.stem in options.stems)
+        print(f"\n{text(rows, list(asked) or HEADLINES)}\n{agreeing(rows)}")
+        print(f"All of them: make verdicts PROFILE={profile.name}")
     return 1 if failed else 0
 
 
