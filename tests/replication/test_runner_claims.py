@@ -225,7 +225,7 @@ def test_a_rerun_is_compared_where_what_its_claim_needs_is_equal(clone):
     settle(job(clone, profile="smoke"), gap=estimate([2.5]))
     (row, other) = rerun(clone, "smoke")
     assert (row.word, row.published, row.mine) == ("agrees", THREE, estimate([2.5]))
-    assert "1 of 1 results" in agreement.agreeing([row, other])
+    assert "1 of the 1 results" in agreement.agreeing([row, other])
     assert rerun(clone, "paper") == []
 
 
@@ -333,7 +333,7 @@ def test_the_answer_counts_the_main_tests_or_the_agreements(shown):
     words = "Of the paper's 2 claims, by our main tests: 1 supported, 1 not run."
     assert page.answer(published) == words
     settle(job(root), gap=estimate([1.05]))
-    assert page.answer(published, rerun(root)).startswith("2 of 2 results")
+    assert page.answer(published, rerun(root)).startswith("2 of the 2 results")
 
 
 def test_reasons_and_the_table_of_the_readme_are_markdown(shown):

@@ -115,8 +115,8 @@ def agreeing(rows: Sequence[Agreement]) -> str:
     compared = len(words) - words.count(INCOMPARABLE)
     if not compared:
         return "No result of this run can be compared with the published ones."
-    many = f"{words.count(AGREES)} of {compared} results that this run can be compared with"
-    return f"{many} agree with the published ones; {len(words) - compared} cannot be compared."
+    many = f"{words.count(AGREES)} of the {compared} results that can be compared agree"
+    return f"{many} with the published ones; {len(words) - compared} cannot be compared."
 
 
 def text(rows: Sequence[Agreement], numbers: Sequence[str] | None = None) -> str:
