@@ -214,7 +214,7 @@ def finish(place: Place, function: Function, trial: Any) -> Outcome:
             # Through JSON at once, so that a first and a second call return equal values.
             result = json.loads(json.dumps(function(trial, place.folder)))
             left = {"result": result, "evidence": evidence()}
-        write(place.folder / RESULT, json.dumps(left, indent=1) + "\n")
+        write(place.folder / RESULT, json.dumps(left) + "\n")
         return Outcome(result, place.folder, {**left["evidence"], "found": False})
 
 
