@@ -171,6 +171,12 @@ def test_a_failure_waits_for_the_others_and_names_itself(lab, capsys):
     assert kept[0] is None and kept[1] and kept[2]
 
 
+def test_an_outcome_that_is_gone_leaves_no_gap_among_the_others(lab, monkeypatch):
+    monkeypatch.setattr(runner, "find", lambda place, found=True: None)
+    with pytest.raises(TrialError, match="1 of 1 trials failed.*\n.*: its result cannot be read"):
+        run_trials(lab.run, [lab.Trial()])
+
+
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [

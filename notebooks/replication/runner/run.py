@@ -60,9 +60,8 @@ def _refresh(job: Job, label: str, limit: float | None) -> None:
     LOG.info("%s  starts (%s)", label, "; ".join(reasons) or "as asked")
     began = time.monotonic()
     record, executed = finished(job, limit)
-    publish(
-        job, executed, record
-    )  # only a complete result replaces the chapter, and the record comes last
+    # Only what is complete replaces a chapter, and the record comes last.
+    publish(job, executed, record)
     write(job.record, json.dumps(record, indent=1) + "\n")
     job.failed.unlink(missing_ok=True)
     chapter = job.chapter.relative_to(job.profile.root)

@@ -96,12 +96,14 @@ def run_trials(function: Function, trials: Iterable[Any]) -> list[Outcome]:
     pairs = [(place_of(function, trial), trial) for trial in trials]
     missing = {place.name: (place, trial) for place, trial in pairs if find(place) is None}
     failed = _compute(function, missing) if missing else {}
-    if failed:
+    outcomes = {place.name: find(place, place.name not in missing) for place, _ in pairs}
+    unread = {name: "its result cannot be read" for name, found in outcomes.items() if not found}
+    if failed := unread | failed:
         head = f"{len(failed)} of {len(pairs)} trials failed; the others are finished and kept"
         raise TrialError("\n".join([head, *(f"{name}: {why}" for name, why in failed.items())]))
-    outcomes = {place.name: find(place, place.name not in missing) for place, _ in pairs}
-    _tell(filter(None, outcomes.values()))
-    return [outcome for place, _ in pairs if (outcome := outcomes[place.name])]
+    whole = {name: outcome for name, outcome in outcomes.items() if outcome}
+    _tell(whole.values())
+    return [whole[place.name] for place, _ in pairs]
 
 
 def _compute(function: Function, missing: Mapping[str, tuple[Place, Any]]) -> dict[str, str]:
