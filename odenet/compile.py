@@ -56,10 +56,12 @@ def check_compiled(method: Method, control: Control, gradient: Gradient) -> None
         raise _refused(f"takes 'checkpoint' or 'adjoint', not {type(gradient).__name__}")
 
 
-def check_own(f: Any, params: Tensors) -> None:
-    """Raises ``ValueError`` for parameters that compiled code would not see in the field."""
-    if not {id(p) for p in _named(f).values()}.issuperset(map(id, params)):
+def check_own(f: Any, params: Tensors) -> dict[str, Tensor]:
+    """The tensors of a field. Raises ``ValueError`` for ``params`` that are not among them."""
+    own = _named(f)
+    if not {id(x) for x in own.values()}.issuperset(map(id, params)):
         raise _refused("takes parameters of a module alone: make f an nn.Module that holds them")
+    return own
 
 
 def compiled_problem(problem: InitialValueProblem) -> InitialValueProblem:
@@ -71,11 +73,11 @@ def compiled_problem(problem: InitialValueProblem) -> InitialValueProblem:
     f: Any = getattr(problem.f, "__wrapped__", problem.f)
     if any(p.is_complex() for p in problem.params):
         raise _refused("takes real parameters alone")
-    check_own(f, problem.params)
+    own = check_own(f, problem.params)
     _check_field(f, problem)
-    own = {id(x): name for name, x in _named(f).items()}
-    names = tuple(own[id(p)] for p in problem.params)
-    fixed = {name: x for name, x in _named(f).items() if name not in names}
+    places = {id(x): name for name, x in own.items()}
+    names = tuple(places[id(p)] for p in problem.params)
+    fixed = {name: x for name, x in own.items() if name not in names}
     method: Any = problem.method
     return replace(problem, method=CompiledMethod(method.tableau, f, names, fixed, problem.f))
 
