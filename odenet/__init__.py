@@ -10,7 +10,7 @@ from odenet.adjoint import Adjoint, Backprop, Checkpoint, InterpolatedAdjoint
 from odenet.events import solve_event
 from odenet.ode import Solver, solve, steps
 from odenet.solvers import METHODS, Adaptive, FixedSteps, Solution, SolveError
-from odenet.torchdiffeq import odeint, odeint_adjoint, odeint_event
+from odenet.torchdiffeq import odeint, odeint_adjoint, odeint_dense, odeint_event
 
 __all__ = [
     "METHODS",
@@ -25,6 +25,7 @@ __all__ = [
     "Solver",
     "odeint",
     "odeint_adjoint",
+    "odeint_dense",
     "odeint_event",
     "solve",
     "solve_event",

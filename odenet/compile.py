@@ -56,7 +56,7 @@ Three = tuple[Tensor, Tensor, Tensor]
 
 def check_compiled(method: Method, control: Control, gradient: Gradient) -> None:
     """Raises ``ValueError`` for a solver that is not compiled."""
-    pairs = [(method, control)]
+    pairs: list[Any] = [(method, control)]
     if isinstance(gradient, Adjoint):
         pairs.append((gradient.method or method, gradient.control or control))
     for method, control in pairs:
@@ -398,8 +398,8 @@ class Ahead:
         """What the first attempt goes on from, and its length."""
         problem, control = self.problem, self.problem.control
         t, end = problem.ts[0], problem.ts[-1]
-        if not isinstance(control, Adaptive) or control.initial is not None:
-            length = control.first_step(problem.f, t, y, y, end, self.order)
+        length = control.first_step(end - t)
+        if length is not None:
             self._next = (t, length, 1.0)
             return SlopeHistory(), length
         length = self._run(t, t, y, SlopeHistory(), searching=True)
