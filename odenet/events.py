@@ -47,7 +47,7 @@ def solve_event(
             one number or several, of which the first to cross zero counts. One that is zero at the
             start counts from its next change of sign.
         end: where the search stops, and with it the direction of time; by default infinitely late.
-            Then ``FixedSteps`` needs a ``size``, of which it makes at most 20,000.
+            Then ``FixedSteps`` needs a ``size``, of which it makes at most 10,000.
 
     Returns:
         The event's time, a tensor without dimensions of the precision of ``t0`` (double for a
@@ -121,32 +121,38 @@ def _locate(
     f: Field, y0: Tensor, ts: tuple[float, float], event: Event, solver: Solver, counts: Counts
 ) -> tuple[Step, float, int]:
     """The step of the first change of sign, its time, and which of the event's numbers it is."""
-    start = low = ts[0]
-    before = _values(event, low, y0)
+    start = ts[0]
+    before = _values(event, _time(start, y0), y0)[None]
     for step in problem_of(f, y0, ts, solver).steps(counts):
+        places = [step.t0 + i * step.h / _LOOKS for i in range(_LOOKS)] + [step.t1]
         with torch.no_grad():
-            places = [step.t0 + i * step.h / _LOOKS for i in range(1, _LOOKS)] + [step.t1]
-            looks = [_values(event, t, y) for t, y in zip(places, step(places), strict=True)]
+            looks = zip(_time(places[1:], y0).unbind(), step(places[1:]), strict=True)
+            values = torch.cat((before, torch.stack([_values(event, t, y) for t, y in looks])))
             if step.t0 == start:
                 # A ball on the ground, to rounding, crosses nothing as it leaves.
-                small = math.sqrt(torch.finfo(y0.dtype).eps) * torch.stack(looks).abs().amax(0)
-                before = torch.where(before.abs() <= small, 0.0, before)
-            for high, after in zip(places, looks, strict=True):
-                if not bool((after == after).all()):
-                    raise SolveError("the event is nan", high, step.h, counts)
-                crossed = (before.sign() * after.sign() < 0) | ((after == 0) & (before != 0))
-                if crossed.any():
-                    numbers = crossed.nonzero().view(-1).tolist()
-                    times = {_root(step, event, i, low, high): i for i in numbers}
-                    first = min(times, key=lambda t: abs(t - start))
-                    return step, first, times[first]
-                low, before = high, after
-    raise SolveError("no event", low, 0.0, counts)
+                small = math.sqrt(torch.finfo(y0.dtype).eps) * values.abs().amax(0)
+                values[0] = torch.where(values[0].abs() <= small, 0.0, values[0])
+        old, new = values[:-1].sign(), values[1:].sign()
+        crossed = (old * new < 0) | ((new == 0) & (old != 0))
+        if not bool(values.isfinite().all()):
+            raise SolveError("the event is not finite", step.t0, step.h, counts)
+        if crossed.any():
+            i = int(crossed.any(1).nonzero()[0])
+            numbers = crossed[i].nonzero().view(-1).tolist()
+            times = {_root(step, event, n, places[i], places[i + 1]): n for n in numbers}
+            first = min(times, key=lambda t: abs(t - start))
+            return step, first, times[first]
+        before = values[-1:]
+    raise SolveError("no event", ts[1], 0.0, counts)
 
 
-def _values(event: Event, t: float, y: Tensor) -> Tensor:
+def _time(t: Any, y: Tensor) -> Tensor:
+    return torch.tensor(t, dtype=torch.float64, device=y.device)
+
+
+def _values(event: Event, t: Tensor, y: Tensor) -> Tensor:
     """The event's numbers, of which there may be one."""
-    values: Any = event(torch.tensor(t, dtype=torch.float64, device=y.device), y)
+    values: Any = event(t, y)
     if not isinstance(values, Tensor) or not values.is_floating_point() or not values.numel():
         kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
         raise TypeError(
@@ -160,7 +166,7 @@ def _root(step: Step, event: Event, i: int, low: float, high: float) -> float:
     """The time between the two at which number ``i`` of the event becomes zero."""
 
     def value(t: float) -> float:
-        return float(_values(event, t, step([t])[0])[i])
+        return float(_values(event, _time(t, step.y0), step([t])[0])[i])
 
     start, end = value(low), value(high)
     if start * end < 0:
@@ -177,7 +183,7 @@ def _root(step: Step, event: Event, i: int, low: float, high: float) -> float:
 def _at_event(f: Field, time: Tensor, y: Tensor, event: Event, which: int) -> tuple[Tensor, Tensor]:
     """The event's time and state with the derivatives that the crossing condition gives them."""
     slope = _slope(f, float(time), y)
-    at = torch.tensor(float(time), dtype=torch.float64, device=y.device)
+    at = _time(float(time), y)
     with torch.enable_grad():
         t, state = at.clone().requires_grad_(), y.detach().requires_grad_()
         value = event(t, state).reshape(-1)[which]

@@ -187,6 +187,10 @@ def solve(
     )
     _check_problem(problem, solver)
     rule = compiled_rule(solver.gradient) if solver.compile else solver.gradient
+    if torch.compiler.is_compiling() and (
+        isinstance(solver.control, Adaptive) or not isinstance(rule, Backprop)
+    ):
+        rule = _untraced(rule)
     solution = rule(problem)
     if tensors is not None and not by_steps:
         # The slopes at the start and at each output.
@@ -360,6 +364,12 @@ def _parameters(
             "nn.Module, or give params (an empty tuple if there are none)"
         )
     return ()
+
+
+def _untraced(rule: Gradient) -> Gradient:
+    """The rule, run as it is where a caller is traced: its path depends on values."""
+    untraced: Any = torch.compiler.disable(rule.__call__)
+    return untraced  # type: ignore[no-any-return]
 
 
 @torch.no_grad()

@@ -366,7 +366,7 @@ class _Call:
         else:
             known = ", ".join((*FIXED, *ADAPTIVE, *SCIPY))
             raise ValueError(f"unknown method {self.name!r}; known: {known}")
-        settings: dict[str, Any] = {"max_steps": 2**31 - 1}
+        settings: dict[str, Any] = {"max_steps": None}
         settings["norm"] = self.packing.norm(rest.pop("norm", None))
         for option in rest.keys() & OPTIONS.keys():
             value = rest.pop(option)

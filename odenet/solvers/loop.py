@@ -18,6 +18,10 @@ from odenet.solvers.step_size import Control, after, land
 # Small states cost calls and not numbers, so their steps wait for one dense output together: up
 # to this many numbers, half a megabyte in double precision.
 _WAITING = 65_536
+_ENDLESS = (
+    "more than {} attempts since the last output: raise max_steps (max_num_steps of odeint), loosen "
+    "the tolerances, or look for a jump, a blow-up or random numbers in the field"
+)
 
 
 def steps(
@@ -62,8 +66,8 @@ def attempts(
             if abs(t1 - t) > control.max_step * (1 + 1e-9):  # landing may stretch a step
                 t1 = t + dt
             attempted += 1
-            if attempted > control.max_steps:
-                raise _too_many(control, t, dt, counts)
+            if _too_many(control.max_steps, attempted, (ts[-1] - t) / dt):
+                raise SolveError(_ENDLESS.format(attempted - 1), t, dt, counts)
             step = method.step(f, t, t1, y, history)
             decision = control.adapt(step, previous)
             if decision.accepted and t1 != t:
@@ -85,14 +89,11 @@ def attempts(
         raise SolveError(reason, t, step.h, counts)
 
 
-def _too_many(control: Control, t: float, dt: float, counts: Counts) -> SolveError:
-    return SolveError(
-        f"more than {control.max_steps} attempts since the last output: raise max_steps "
-        "(max_num_steps of odeint), loosen the tolerances, or look for a jump or a blow-up",
-        t,
-        dt,
-        counts,
-    )
+def _too_many(limit: float | None, attempted: int, left: float) -> bool:
+    """Whether to give up; ``left`` is the number of steps to the end at the present length."""
+    if limit is None:
+        return attempted > 10_000 and left > 100_000
+    return attempted > limit
 
 
 def sample(path: Iterable[Step], y0: Tensor, ts: Sequence[float]) -> Tensor:

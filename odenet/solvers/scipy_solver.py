@@ -10,10 +10,9 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from odenet.solvers.scipy_adams import Arrays
+from odenet.solvers.scipy_adams import Arrays, opaque_step
 from odenet.solvers.solution import Counts, SolveError
-from odenet.solvers.step import Field, SlopeHistory, Step
-from odenet.solvers.tables import EULER
+from odenet.solvers.step import Field, Step
 
 SOLVERS = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
@@ -59,5 +58,5 @@ class SciPySolver:
         t, y = ts[0], y0
         for t1, end in zip(ts[1:], found.sol(np.array(ts[1:])).T, strict=True):
             y1 = arrays.tensor(end)
-            yield Step(EULER, t, t1, y, y1, (), SlopeHistory(), SlopeHistory())
+            yield opaque_step(t, t1, y, y1)
             t, y = t1, y1

@@ -21,7 +21,7 @@ from torch import Tensor
 from odenet.solvers.step import Field, Step
 
 Number = Any  # a float, or a tensor without dimensions
-_ENDLESS = 20_000  # steps of a fixed size, after which a search without an end gives up
+_ENDLESS = 10_000  # steps of a fixed size, after which a search without an end gives up
 
 
 class Decision(NamedTuple):
@@ -34,7 +34,7 @@ class Decision(NamedTuple):
 
 class Control(Protocol):
     @property
-    def max_steps(self) -> float: ...
+    def max_steps(self) -> float | None: ...
 
     @property
     def max_step(self) -> float: ...
@@ -212,7 +212,8 @@ class Adaptive:
         min_step: no attempt is shorter, but one that must end at an output or a jump; an attempt of
             this length is accepted whatever its error.
         max_step: no attempt is longer.
-        max_steps: the solve fails after so many attempts from one output time to the next.
+        max_steps: the solve fails after so many attempts from one output time to the next; None for
+            10,000, and as many more as needed where the present length promises fewer than 100,000.
         jump_times: times at which the field jumps. A step ends at each, and the field is called
             just before and just after it, never there.
 
@@ -240,7 +241,7 @@ class Adaptive:
     initial: float | None = None
     min_step: float = 0.0
     max_step: float = math.inf
-    max_steps: int = 10_000
+    max_steps: int | None = 10_000
     jump_times: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -260,7 +261,9 @@ class Adaptive:
             raise ValueError("limits must satisfy 0 <= min_step <= max_step and max_step > 0")
         if self.integral + self.proportional <= 0 or self.proportional < 0:
             raise ValueError("integral + proportional must be positive, proportional not negative")
-        check_number("max_steps", self.max_steps, "an integer of at least 1", low=1, kind=Integral)
+        if self.max_steps is not None:
+            allowed = "an integer of at least 1"
+            check_number("max_steps", self.max_steps, allowed, low=1, kind=Integral)
         object.__setattr__(self, "jump_times", _finite_times("jump_times", self.jump_times))
 
     def __eq__(self, other: object) -> bool:
