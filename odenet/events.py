@@ -162,6 +162,7 @@ def _values(event: Event, t: Tensor, y: Tensor) -> Tensor:
     return values.reshape(-1)
 
 
+@torch.no_grad()
 def _root(step: Step, event: Event, i: int, low: float, high: float) -> float:
     """The time between the two at which number ``i`` of the event becomes zero."""
 

@@ -187,11 +187,11 @@ def solve(
     )
     _check_problem(problem, solver)
     rule = compiled_rule(solver.gradient) if solver.compile else solver.gradient
-    if torch.compiler.is_compiling() and (
-        isinstance(solver.control, Adaptive) or not isinstance(rule, Backprop)
-    ):
-        rule = _untraced(rule)
-    solution = rule(problem)
+    recorded = isinstance(rule, Backprop) or not problem.wants_gradient
+    if torch.compiler.is_compiling() and (isinstance(solver.control, Adaptive) or not recorded):
+        solution = _untraced(rule, problem)
+    else:
+        solution = rule(problem)
     if tensors is not None and not by_steps:
         # The slopes at the start and at each output.
         solution.stats.forward += Counts(nfe=1 + len(times))
@@ -354,7 +354,7 @@ def _parameters(
         return tuple(p for p in params if p.requires_grad)
     module = getattr(f, "__self__", f)  # a bound method is its module's
     if isinstance(module, nn.Module):
-        if any(map(is_lazy, module.parameters())):
+        if not torch.compiler.is_compiling() and any(map(is_lazy, module.parameters())):
             with torch.no_grad():  # which makes them
                 f(t, y0)
         return found_params(module)
@@ -366,10 +366,10 @@ def _parameters(
     return ()
 
 
-def _untraced(rule: Gradient) -> Gradient:
-    """The rule, run as it is where a caller is traced: its path depends on values."""
-    untraced: Any = torch.compiler.disable(rule.__call__)
-    return untraced  # type: ignore[no-any-return]
+@torch.compiler.disable
+def _untraced(rule: Gradient, problem: InitialValueProblem) -> Solution:
+    """A solve whose path depends on values, run as it is where a caller is traced."""
+    return rule(problem)
 
 
 @torch.no_grad()

@@ -36,7 +36,8 @@ class Packing:
         if self.plain:
             return y
         states = y if isinstance(self.y0, (tuple, list)) else (y,)
-        real = (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x for x in states)
+        # Not view_as_real, whose gradient an odd number of reals before it breaks.
+        real = (torch.stack((x.real, x.imag), -1) if x.is_complex() else x for x in states)
         return torch.cat([x.reshape(-1) for x in real])
 
     def unpack(self, vector: Tensor) -> Any:
@@ -46,7 +47,7 @@ class Packing:
         lead = vector.shape[:-1]
         states = []
         for piece, like in zip(vector.split(self.sizes, dim=-1), self.states, strict=True):
-            if like.is_complex():  # not view_as_complex, which needs an even number of reals before
+            if like.is_complex():
                 piece = torch.complex(piece[..., ::2], piece[..., 1::2])
             states.append(piece.reshape(*lead, *like.shape).to(like.dtype))
         return tuple(states) if isinstance(self.y0, (tuple, list)) else states[0]

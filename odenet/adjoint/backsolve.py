@@ -98,7 +98,7 @@ class BackwardSolve:
         states = 0 if trajectory else 1  # that are solved again
         pack, unpack = _packing([ys[0]] * (states + 1) + list(params))
         field = _augmented(self.problem, params, pack, unpack, trajectory, end_slope)
-        control = self._control(ys[0], states + 1, params, unpack)
+        control = self._control(ys[0], states + 1, params, unpack, cotangent)
         method = at_jumps(self.method, control.jump_times)
         before = (states + 1) * pack([ys[0]]).numel()  # the parameter gradients in the vector
         a, state = cotangent[-1], pack([*[ys[-1]] * (states + 1), *map(torch.zeros_like, params)])
@@ -111,7 +111,7 @@ class BackwardSolve:
                 state = step.y1
             *arrived, a = unpack(state, states + 1)
             if arrived:
-                self._record_drift(arrived[0], ys[i - 1])
+                self._record_drift(arrived[0] - ys[i - 1], ys[i - 1 : i + 1])
             a = a + cotangent[i - 1]
         self._warn_of_drift()
         return [a, *unpack(state)[states + 1 :]]
@@ -122,7 +122,14 @@ class BackwardSolve:
         """The problem from one output back to the one before, as it is solved."""
         return piece
 
-    def _control(self, y: Tensor, states: int, params: Sequence[Tensor], unpack: Unpack) -> Control:
+    def _control(
+        self,
+        y: Tensor,
+        states: int,
+        params: Sequence[Tensor],
+        unpack: Unpack,
+        cotangent: Tensor,
+    ) -> Control:
         """The control of the whole vector."""
         control: Any = self.control
         jumps = control.jump_times or self.problem.control.jump_times
@@ -136,6 +143,11 @@ class BackwardSolve:
             parts = unpack(x, counted)
             return self._largest(parts[:states], parts[states:])
 
+        atol = torch.as_tensor(control.atol)
+        if not bool((atol > 0).all()):
+            # Gradients start at zero, where no relative tolerance can be kept.
+            atol = atol.clamp(min=rms(cotangent) * float(torch.as_tensor(control.rtol).min()))
+            control = replace(control, atol=atol)
         rtol, atol = (_spread(x, y, states, params) for x in (control.rtol, control.atol))
         return replace(control, rtol=rtol, atol=atol, norm=norm, jump_times=jumps)
 
@@ -144,9 +156,10 @@ class BackwardSolve:
         norms = [self.control.norm(x) for x in states] + [rms(x) for x in gradients]
         return torch.stack([torch.as_tensor(n, dtype=torch.float64) for n in norms]).max()
 
-    def _record_drift(self, arrived: Tensor, y: Tensor) -> None:
-        distance = rms(arrived - y) / max(rms(y), torch.finfo(y.dtype).tiny)
-        self.stats.drift = max(distance, self.stats.drift or 0.0)
+    def _record_drift(self, missed: Tensor, ys: Tensor) -> None:
+        """By how much a piece missed where it should have ended, the first of two states."""
+        size = rms(ys[0]) or rms(ys[1]) or 1.0
+        self.stats.drift = max(rms(missed) / size, self.stats.drift or 0.0)
 
     def _warn_of_drift(self) -> None:
         drift = self.stats.drift or 0.0
