@@ -131,7 +131,7 @@ def test_forward_mode_by_times():
 
     _, slope = torch.func.jvp(last, (times,), (double(0.0, 1.0),))
     assert slope.item() == pytest.approx(-0.7 * math.exp(-0.7))
-    with pytest.raises(RuntimeError, match="forward"):
+    with pytest.raises(RuntimeError, match="autograd.Function"):
         torch.func.jvp(
             lambda ts: solve(field, double(1.0), ts, Solver("explicit_adams", FixedSteps(9))).ys,
             (times,),
@@ -146,7 +146,7 @@ def test_times_may_be_a_list_with_tensors(rule):
     assert end.grad.item() == pytest.approx(-0.7 * math.exp(-0.7))
 
 
-@pytest.mark.parametrize("control", [FixedSteps(4), FixedSteps(size=0.35), FixedSteps()], ids=str)
+@pytest.mark.parametrize("control", [FixedSteps(4), FixedSteps(size=0.32), FixedSteps()], ids=str)
 @pytest.mark.parametrize("method", ["euler", "midpoint", "rk4", "dopri5"])
 @pytest.mark.parametrize("flip", [False, True])
 def test_gradients_by_times_are_those_of_the_computed_solution(control, method, flip):
@@ -459,7 +459,7 @@ def test_a_step_that_does_not_move_the_time_ends_the_solve():
 
 
 def test_a_search_for_an_event_ends():
-    for solver in (Solver(), Solver("rk4", FixedSteps(size=10.0))):
+    for solver in (Solver(control=Adaptive(max_steps=99)), Solver("euler", FixedSteps(size=10.0))):
         with pytest.raises(SolveError):
             solve_event(lambda t, y: 0 * y, double(1.0), 0.0, lambda t, y: y[0] + 1, solver)
     for control in (FixedSteps(), FixedSteps(10)):
