@@ -14,7 +14,7 @@ from torch import Tensor
 
 from odenet.adjoint import Backprop
 from odenet.adjoint.function import moved, vjp
-from odenet.field import CheckedField
+from odenet.field import checked_field
 from odenet.ode import Solver, check_solver, check_state, problem_of, solve
 from odenet.solvers import Counts, Field, FixedSteps, Solution, SolveError, SolveStats, Step
 
@@ -75,7 +75,7 @@ def solve_event(
     start = t0.detach() if isinstance(t0, Tensor) else torch.tensor(t0, dtype=torch.float64)
     span = (float(start), float(end))
     _check_search(solver, span)
-    field, stats = CheckedField(f, y0), SolveStats()
+    field, stats = checked_field(f, y0), SolveStats()
     given = y0
     if isinstance(t0, Tensor) and t0.requires_grad:
         # To first order, starting later by d is starting from y0 - d f(t0, y0).

@@ -20,7 +20,7 @@ from odenet.adjoint import GRADIENTS, Adjoint, Backprop, Gradient, InterpolatedA
 from odenet.adjoint.dependence import found_params
 from odenet.adjoint.function import moved
 from odenet.compile import check_compiled, check_own, compiled_problem, compiled_rule
-from odenet.field import CheckedField
+from odenet.field import checked_field
 from odenet.solvers import (
     METHODS,
     Adaptive,
@@ -168,20 +168,24 @@ def solve(
     solver = check_solver(solver)
     times, tensors = _checked_times(ts)
     check_state(y0, solver.control)
-    parameters = _parameters(f, y0, times[0], params, solver.gradient)
+    module: Any = getattr(f, "__self__", f)  # a bound method is its module's
+    found = params is None and isinstance(module, nn.Module)
+    parameters = _parameters(f, module if found else None, y0, times[0], params, solver)
     if solver.compile and params is not None:
         check_own(f, parameters)
-    f = CheckedField(f, y0)
+    f = checked_field(f, y0)
     by_steps = type(solver.gradient) is Backprop and hasattr(solver.method, "tableau")
     start = y0
     if tensors is not None and not by_steps:
         # To first order, starting later by d is starting from y0 - d f(ts[0], y0).
         start = moved(y0, tensors[0], -_slope(f, times[0], y0))
-    problem = problem_of(f, start, times, solver, parameters)
-    module = getattr(f.__wrapped__, "__self__", f.__wrapped__)
-    problem = replace(
-        problem,
-        module=module if params is None and isinstance(module, nn.Module) else None,
+    problem = problem_of(
+        f,
+        start,
+        times,
+        solver,
+        params=parameters,
+        module=module if found else None,
         times=tensors if by_steps else None,
         dense=dense,
     )
@@ -231,16 +235,16 @@ def steps(
     solver = Solver(method, control)
     times, _ = _checked_times(ts)
     check_state(y0, solver.control)
-    problem = problem_of(CheckedField(f, y0), y0, times, solver)
+    problem = problem_of(checked_field(f, y0), y0, times, solver)
     return problem.steps(Counts() if stats is None else stats)
 
 
 def problem_of(
-    f: Field, y0: Tensor, ts: tuple[float, ...], solver: Solver, params: tuple[Tensor, ...] = ()
+    f: Field, y0: Tensor, ts: tuple[float, ...], solver: Solver, **rest: Any
 ) -> InitialValueProblem:
     """What the solver is given; ``f`` is checked."""
     method = at_jumps(solver.method, solver.control.jump_times)
-    problem = InitialValueProblem(f, y0, ts, method, solver.control, params)
+    problem = InitialValueProblem(f, y0, ts, method, solver.control, **rest)
     return compiled_problem(problem) if solver.compile else problem
 
 
@@ -347,21 +351,29 @@ def _differentiated(x: Tensor) -> bool:
 
 
 def _parameters(
-    f: Any, y0: Tensor, t: float, params: Sequence[Tensor] | None, gradient: Gradient
+    f: Field,
+    module: nn.Module | None,
+    y0: Tensor,
+    t: float,
+    params: Sequence[Tensor] | None,
+    solver: Solver,
 ) -> tuple[Tensor, ...]:
-    """The tensors that the gradient rule must differentiate beside ``y0``."""
+    """The tensors that the gradient rule must differentiate beside ``y0``, given or found."""
     if params is not None:
         return tuple(p for p in params if p.requires_grad)
-    module = getattr(f, "__self__", f)  # a bound method is its module's
-    if isinstance(module, nn.Module):
-        if not torch.compiler.is_compiling() and any(map(is_lazy, module.parameters())):
+    if module is not None:
+        recorded = not solver.gradient.needs_params and not solver.method.own_steps
+        if not torch.is_grad_enabled() or (recorded and not solver.compile):
+            return ()  # which autograd finds, if anyone asks
+        parameters = found_params(module)
+        if any(map(is_lazy, parameters)):
             with torch.no_grad():  # which makes them
                 f(t, y0)
-        return found_params(module)
-    if gradient.needs_params:
+        return parameters
+    if solver.gradient.needs_params:
         raise TypeError(
-            f"{type(gradient).__name__} cannot see what a plain function depends on: make f an "
-            "nn.Module, or give params (an empty tuple if there are none)"
+            f"{type(solver.gradient).__name__} cannot see what a plain function depends on: make f "
+            "an nn.Module, or give params (an empty tuple if there are none)"
         )
     return ()
 

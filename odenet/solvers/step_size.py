@@ -21,6 +21,7 @@ from torch import Tensor
 from odenet.solvers.step import Field, Step
 
 Number = Any  # a float, or a tensor without dimensions
+_NARROW = (torch.float16, torch.bfloat16)
 _ENDLESS = 10_000  # steps of a fixed size, after which a search without an end gives up
 
 
@@ -305,12 +306,17 @@ class Adaptive:
     def error(self, step: Step) -> float:
         """The norm of a step's error estimate in units of the tolerance."""
         rtol, atol = self._tolerances(step.y0.device)
-        scale = torch.maximum(_wide(step.y0).abs(), _wide(step.y1).abs()).mul_(rtol).add_(atol)
-        return float(self.norm(_wide(step.error()).div_(scale)))
+        y0, y1, error = step.y0, step.y1, step.error()
+        if y0.dtype in _NARROW:
+            y0, y1, error = _wide(y0), _wide(y1), _wide(error)
+        scale = torch.maximum(y0.abs(), y1.abs()).mul_(rtol).add_(atol)
+        return float(self.norm(error.div_(scale)))
 
     def _tolerances(self, device: torch.device) -> tuple[Any, Any]:
-        both = self.rtol, self.atol
-        return tuple(x.to(device) if isinstance(x, Tensor) else x for x in both)  # type: ignore[return-value]
+        rtol, atol = self.rtol, self.atol
+        if isinstance(rtol, Tensor):
+            rtol = rtol.to(device)
+        return rtol, atol.to(device) if isinstance(atol, Tensor) else atol
 
     def accepts_end(self, y: Tensor) -> bool:
         return True  # the error of each step was finite
@@ -367,7 +373,7 @@ def _with_jumps(stops: Iterable[Any], jumps: Sequence[float], ts: Sequence[Any])
 
 def _wide(x: Tensor) -> Tensor:
     """``x`` in a precision in which tolerances and squares of errors do not vanish."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return x.float() if x.dtype in _NARROW else x
 
 
 # The formulas below take and return floats; in compiled code, where nothing may branch on a value,
