@@ -72,13 +72,14 @@ class EstimatedTrace(nn.Module):
 
 
 def _differentiable(field: nn.Module, t: float, state: Tensor) -> tuple[Tensor, Tensor]:
-    """The points of a state and the field there, as a function of them."""
-    with torch.enable_grad():
-        z = state[..., :-1]
-        z = z if z.requires_grad else z.detach().requires_grad_()
+    """The points of a state and the field there, as a function of them, in any mode of autograd."""
+    with torch.inference_mode(False), torch.enable_grad():
+        z = state[..., :-1].clone()  # of an inference tensor, only a copy can require gradients
+        z = z if z.requires_grad else z.requires_grad_()
         return z, field(t, z)
 
 
+@torch.inference_mode(False)
 def _pulled(y: Tensor, z: Tensor, cotangent: Tensor, wanted: bool) -> Tensor:
     """The cotangent times the Jacobian; itself differentiable where that is ``wanted``."""
     if not y.requires_grad:
