@@ -75,7 +75,7 @@ class LatentODE(nn.Module):
         ``timed``, the time since the observation before (for the first one: since time 0) and the
         time itself.
         """
-        _check_seen(values)
+        _check_seen(times, values)
         seen = values
         if self.timed:
             gaps = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
@@ -117,7 +117,7 @@ class LatentODE(nn.Module):
         mean, log_variance = self.encode(times, values)
         draw = torch.randn(mean.shape, generator=generator).to(mean)
         path, stats = self.latent(mean + draw * (log_variance / 2).exp(), ts)
-        observed = path[torch.arange(len(index), device=index.device)[:, None], index]
+        observed = path[torch.arange(len(path), device=index.device)[:, None], index]
         nll = gaussian_nll(values, self.decoder(observed), values.new_tensor(log(noise)))
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         return (nll.sum((1, 2)) + kl_weight * kl).mean(), stats
@@ -151,6 +151,7 @@ class RNN(nn.Module):
 
         Of a curve that was seen once there is nothing to predict: (batch, 0, 2).
         """
+        _check_seen(times, values)
         states = self.recurrence(self._inputs(values[:, :-1], times.diff(dim=1)))
         mean, log_std = self.head(states).chunk(2, -1)
         return mean, log_std.clamp(-6, 3)
@@ -167,7 +168,7 @@ class RNN(nn.Module):
         curve between steps is a straight line. Raises ValueError for a ``stride`` of 0 or less, and
         for ``ts`` that fall or begin before a last observation: there is nothing to extrapolate.
         """
-        _check_seen(values)
+        _check_seen(times, values)
         start = times[:, -1]
         if not stride > 0:
             raise ValueError(f"stride must be above 0, got {stride}")
@@ -190,9 +191,12 @@ class RNN(nn.Module):
         return torch.cat((values, gaps[..., None]), -1) if self.gap else values
 
 
-def _check_seen(values: Tensor) -> None:
-    if not values.shape[1]:
-        raise ValueError(f"a curve must be seen at least once, got values {tuple(values.shape)}")
+def _check_seen(times: Tensor, values: Tensor) -> None:
+    if times.dim() != 2 or not times.shape[1] or values.shape != (*times.shape, DIMS):
+        raise ValueError(
+            f"times must be (batch, observed) and values (batch, observed, {DIMS}), observed at "
+            f"least once; got {tuple(times.shape)} and {tuple(values.shape)}"
+        )
 
 
 def gaussian_nll(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

@@ -41,6 +41,15 @@ def test_linear_flow_has_the_density_of_the_exact_solution():
     assert torch.allclose(flow.log_prob(x)[0], exact.log_prob(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("carrier", [ExactTrace, lambda f: EstimatedTrace(f, torch.ones(4, 2))])
+def test_a_carrier_without_effort_refuses_to_answer_with_one(carrier):
+    """It would take the log-density for a third coordinate of the point."""
+    flow, z = ContinuousFlow(carrier(lambda t, z: z / 2), Solver()), torch.zeros(4, 2)
+    for call in (flow, flow.log_prob, flow.back):
+        with pytest.raises(ValueError, match="Trace carries no effort: take PlanarField"):
+            call(z, effort=True)
+
+
 @pytest.mark.parametrize("t", [0.3, 1.0])
 def test_density_at_any_time_follows_from_the_jacobian_of_the_way_there(t):
     flow, z = ContinuousFlow(ExactTrace(network()), SOLVER), points(5, 2)

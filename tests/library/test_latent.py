@@ -163,12 +163,31 @@ def test_a_stride_that_leads_nowhere_is_refused(stride):
         RNN(gap=True).extrapolate(CURVES.times, CURVES.values, CURVES.ts[100:], stride)
 
 
-def test_a_curve_that_was_never_seen_is_refused():
-    none = curves(3, observed=0)
-    with pytest.raises(ValueError, match="seen at least once"):
-        LatentODE()(none.times, none.values, WINDOW)
-    with pytest.raises(ValueError, match="seen at least once"):
-        RNN(gap=True).extrapolate(none.times, none.values, CURVES.ts[100:], 0.1)
+@pytest.mark.parametrize(
+    ("times", "values"), [((3, 0), (3, 0, 2)), ((10,), (3, 10, 2)), ((3, 9), (3, 10, 2))]
+)
+def test_observations_of_other_shapes_are_refused(times, values):
+    seen = torch.zeros(times), torch.zeros(values)
+    for model in (LatentODE(), LatentODE(timed=False)):
+        with pytest.raises(ValueError, match=r"times must be \(batch, observed\)"):
+            model(*seen, WINDOW)
+    for model in (RNN(gap=True), RNN(gap=False)):
+        with pytest.raises(ValueError, match=r"times must be \(batch, observed\)"):
+            model.loss(*seen)
+        with pytest.raises(ValueError, match=r"times must be \(batch, observed\)"):
+            model.extrapolate(*seen, CURVES.ts[100:], 0.1)
+
+
+def test_places_that_all_curves_share_may_be_given_once():
+    model, index = LatentODE(), torch.arange(0, 100, 10)
+    times, values = WINDOW[index].repeat(6, 1), CURVES.values
+
+    def loss(index):
+        generator, weights = torch.Generator().manual_seed(1), {"noise": 0.1, "kl_weight": 1.0}
+        seen = {"ts": WINDOW, "index": index, "generator": generator}
+        return model.loss(times, values, **seen, **weights)[0]
+
+    assert loss(index[None]) == loss(index) == loss(index.repeat(6, 1))
 
 
 @pytest.mark.parametrize("noise", [0.0, -0.1, math.nan])
