@@ -43,10 +43,9 @@ def ran(tmp_path_factory):
         (["01_good", "-p", "scael=2"], "did you mean 'scale'? (known: fast, label, scale"),
         (
             ["01_good", "-p", "scale=two"],
-            "01_good: scale cannot be 'two' (str). Its declaration: scale: float = 1.0  # of the gap, "
-            "above 0\n",
+            "scale cannot be 'two' (str). Its declaration: scale: float = 1.0  # of the gap",
         ),
-        (["01_good", "-p", "scale=0"], "scale cannot be 0 (int). Its declaration: scale: float = 1"),
+        (["01_good", "-p", "scale=0"], "scale cannot be 0 (int). Its declaration: scale: float"),
         (["01_good", "-p", "scale=nan"], "scale cannot be 'nan' (str)"),
         (["01_good", "-p", "scale=1e999"], "scale cannot be inf (float)"),
         (["01_good", "-p", "seeds=0"], "# number of seeds, at least 1\n"),
@@ -94,7 +93,7 @@ def test_a_profile_with_a_slip_is_refused_in_a_line(clone, capsys, profile, mess
 
 
 def test_typed_values_are_python_or_text():
-    text = 'a=1e-3 b=true c=False d=x e=[1, 2.5] f="y z" g=-1_000 h=../a=b i=\'c d=e\' j=it\'s'
+    text = "a=1e-3 b=true c=False d=x e=[1, 2.5] f=\"y z\" g=-1_000 h=../a=b i='c d=e' j=it's"
     expected = {"a": 1e-3, "b": True, "c": False, "d": "x", "e": [1, 2.5], "f": "y z", "g": -1000}
     expected |= {"h": "../a=b", "i": "c d=e", "j": "it's"}
     assert typed(text) == expected
@@ -105,9 +104,9 @@ def test_typed_values_are_python_or_text():
     "value", ["[1, 2", "'x", "@x", "*x", "&x", "%x", "[a]", "010", "1:30", "{[]: 1}", "[" * 999]
 )
 def test_a_value_that_cannot_be_read_is_refused_in_a_line(value):
-    with pytest.raises(ValueError, match=re.escape(f"a={value} cannot be read: write numbers")) as it:
+    with pytest.raises(ValueError, match="write numbers and lists as Python does") as error:
         typed(f"b=1 a={value} c=2")
-    assert "\n" not in str(it.value)
+    assert str(error.value).startswith(f"a={value} cannot") and "\n" not in str(error.value)
 
 
 # What is fresh, stale or missing

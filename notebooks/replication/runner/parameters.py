@@ -46,8 +46,8 @@ def checked(stem: str, notebook: NotebookNode, given: Mapping[str, object]) -> d
         choose(f"parameter of {stem}", name, parameters)
         default, line = parameters[name]
         if not _fits(value, default, line):
-            kind = type(value).__name__
-            raise ValueError(f"{stem}: {name} cannot be {value!r} ({kind}). Its declaration: {line}")
+            given_as = f"{value!r} ({type(value).__name__})"
+            raise ValueError(f"{stem}: {name} cannot be {given_as}. Its declaration: {line}")
     return declared(notebook) | dict(given)
 
 
