@@ -12,7 +12,8 @@ from replication.runner.profiles import choose
 
 # A name=value, or whatever stands before the next; in quotes a value may hold what looks like one.
 _PAIR = re.compile(r"""\w+=(?:'[^']*'|"[^"]*")(?!\S)|(?:(?!\s+\w+=).)+""", re.DOTALL)
-_BOUND = re.compile(r"\b(above|at least|at most) (\d[\d.]*(?:e-?\d+)?)")
+_BOUND = re.compile(r"\b(above|at least|at most) (\d[\d.]*(?:e-?\d+)?)(?!\d| of them)")
+_LENGTH = re.compile(r"\bat least (\d+) of them")  # different ones
 _HOLDS = {"above": operator.gt, "at least": operator.ge, "at most": operator.le}
 
 
@@ -39,7 +40,8 @@ def checked(stem: str, notebook: NotebookNode, given: Mapping[str, object]) -> d
 
     Raises ValueError for a name that the notebook does not declare, for a value of another type
     than the default's (an int is taken where a float is expected), and for a number, or one in a
-    list, out of the bounds in the comment: "above 0", "at least 1", "at most 100".
+    list, out of the bounds in the comment: "above 0", "at least 1", "at most 100"; and for a list
+    of less than "at least 2 of them".
     """
     parameters = _declarations(notebook)
     for name, value in given.items():
@@ -87,7 +89,8 @@ def _value(name: str, text: str) -> object:
 
 def _fits(value: object, default: object, line: str) -> bool:
     if isinstance(value, list) and isinstance(default, list):
-        return bool(value) and all(_fits(item, default[0], line) for item in value)
+        fewest = max([1, *map(int, _LENGTH.findall(line))])
+        return all(_fits(item, default[0], line) for item in value) and len(set(value)) >= fewest
     if type(value) is not type(default) and not (type(default) is float and type(value) is int):
         return False
     if not isinstance(value, int | float) or isinstance(value, bool):
