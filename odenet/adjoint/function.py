@@ -28,6 +28,8 @@ class _WithPullback(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # create_graph: the pullback would be taken for a constant
             raise RuntimeError("this gradient rule is differentiable once: take Backprop for more")
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError("inference mode records nothing: call backward() outside of it")
         saved = ctx.saved_tensors
         inputs, residuals = saved[: ctx.inputs], saved[ctx.inputs :]
         with torch.autocast(ctx.device, enabled=False):  # the field brings that of the forward pass

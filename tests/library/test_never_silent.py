@@ -796,3 +796,20 @@ def test_an_adjoint_whose_state_is_lost_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         solve(Decay(), double(1.0), [0.0, 1.0], Solver(gradient="adjoint")).y1.backward()
+
+
+# Inference mode
+
+
+@every_replay
+def test_a_backward_pass_inside_inference_mode_is_refused(rule):
+    y0 = double(1.0, grad=True)
+    loss = solve(Decay(), y0, [0.0, 1.0], Solver("dopri5", TIGHT, rule)).y1.sum()
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="outside"):
+        loss.backward()
+
+
+def test_an_event_is_found_in_inference_mode():
+    with torch.inference_mode():
+        time, _ = solve_event(Decay(1.0), double(1.0), 0.0, lambda t, y: y[0] - 0.5)
+    assert time.item() == pytest.approx(math.log(2))
