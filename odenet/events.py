@@ -93,7 +93,7 @@ def solve_event(
         ys, stats = solution.ys[:2], solution.stats
     time, state = _at_event(field, start.new_tensor(t), ys[1], event, which)
     stats.forward.nfe += 1
-    return time, Solution((span[0], t), torch.stack((ys[0], state)), stats)
+    return time, Solution((span[0], t), torch.stack((y0, state)), stats)
 
 
 def _check_search(solver: Solver, span: tuple[float, float]) -> None:

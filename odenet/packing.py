@@ -49,7 +49,7 @@ class Packing:
         for piece, like in zip(vector.split(self.sizes, dim=-1), self.states, strict=True):
             if like.is_complex():
                 piece = torch.complex(piece[..., ::2], piece[..., 1::2])
-            states.append(piece.reshape(*lead, *like.shape).to(like.dtype))
+            states.append(piece.reshape((*lead, *like.shape)).to(like.dtype))
         return tuple(states) if isinstance(self.y0, (tuple, list)) else states[0]
 
     def slopes(self, returned: Any) -> Tensor:
@@ -107,7 +107,7 @@ class PackedField:
 
     def __call__(self, t: Any, y: Tensor) -> Tensor:
         if isinstance(t, Tensor):
-            time = t.as_subclass(Tensor)
+            time = t  # which ts that require a gradient make
         else:
             time = torch.full((), t, dtype=self._dtype, device=self._device)
         return self._packing.slopes(self.__self__(time, self._packing.unpack(y)))

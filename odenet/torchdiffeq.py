@@ -331,7 +331,15 @@ class _Call:
         if event_fn is None and len(self.t) == 1:
             return packing.unpack(y0[None])
         if event_fn is None:
-            return packing.unpack(solve(self.field, y0, self.t, solver, params=given).ys)
+            recorded = not (self.name in SCIPY and isinstance(rule, Backprop))
+            if not recorded and (y0.requires_grad or _trained(self.func)):
+                warnings.warn(
+                    f"{self.name} keeps its steps to itself, so the solution has no gradient: take "
+                    "odeint_adjoint for one",
+                    stacklevel=3,
+                )
+            with torch.set_grad_enabled(recorded and torch.is_grad_enabled()):
+                return packing.unpack(solve(self.field, y0, self.t, solver, params=given).ys)
         if len(self.t) != 2:
             raise ValueError(
                 f"t must hold two times where event_fn is given, the start and one that says the "
@@ -397,7 +405,7 @@ class _Call:
             def watch(t: float, y: Tensor, dt: float) -> None:
                 if calls[name] is not None:
                     state = packing.unpack(y) if packing else y
-                    calls[name](y.new_tensor(t), state, y.new_tensor(dt))
+                    calls[name](y.new_tensor(t), state, y.new_tensor(abs(dt)))
 
             return watch
 
@@ -412,6 +420,10 @@ class _Call:
 
 def _same(norm: Callable[[Tensor], Any], x: Tensor) -> Any:
     return norm(x)
+
+
+def _trained(func: Any) -> bool:
+    return isinstance(func, nn.Module) and any(p.requires_grad for p in func.parameters())
 
 
 def _checked(t: Any) -> Tensor:

@@ -41,7 +41,7 @@ def check_unchanged(problem: InitialValueProblem, evaluate: bool = False) -> int
 
     Returns the number of evaluations that were made: one where ``evaluate`` asks for the slope.
     """
-    if problem.module and _ids(found_params(problem.module)) != _ids(problem.params):
+    if problem.module is not None and _ids(found_params(problem.module)) != _ids(problem.params):
         raise RuntimeError(
             "f does not hold the tensors of the forward pass any more (was a condition replaced, "
             f"or functional_call left?): {ADVICE}"

@@ -1,4 +1,4 @@
-"""The package's only ``autograd.Function``: a computation that brings its own pullback."""
+"""The package's ``autograd.Function``: a computation that brings its own pullback."""
 
 from __future__ import annotations
 
@@ -26,14 +26,28 @@ class _WithPullback(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # create_graph: the pullback would be taken for a constant
-            raise RuntimeError("this gradient rule is differentiable once: take Backprop for more")
         if torch.is_inference_mode_enabled():
             raise RuntimeError("inference mode records nothing: call backward() outside of it")
         saved = ctx.saved_tensors
         inputs, residuals = saved[: ctx.inputs], saved[ctx.inputs :]
-        with torch.autocast(ctx.device, enabled=False):  # the field brings that of the forward pass
-            return (None, *ctx.pullback(cotangent, inputs, residuals))
+        # The field brings the autocast of the forward pass.
+        with torch.no_grad(), torch.autocast(ctx.device, enabled=False):
+            found = ctx.pullback(cotangent, inputs, residuals)
+        if torch.is_grad_enabled():  # create_graph: it would be taken for a constant
+            found = [g if g is None else _Once.apply(g, cotangent, *inputs) for g in found]
+        return (None, *found)
+
+
+class _Once(torch.autograd.Function):
+    """A gradient that cannot be differentiated by what it was computed from."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *sources: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Any:
+        raise RuntimeError("this gradient rule is differentiable once: take Backprop for more")
 
 
 def with_pullback(primal: Primal, *inputs: Tensor) -> Tensor:

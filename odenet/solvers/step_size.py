@@ -20,7 +20,6 @@ from torch import Tensor
 
 from odenet.solvers.step import Field, Step
 
-Number = Any  # a float, or a tensor without dimensions
 _NARROW = (torch.float16, torch.bfloat16)
 _ENDLESS = 10_000  # steps of a fixed size, after which a search without an end gives up
 
@@ -76,13 +75,9 @@ class Control(Protocol):
         ...
 
 
-def rms(x: Tensor) -> Number:
-    """Root mean square over all entries (Hairer, Norsett, Wanner: Solving ODEs I, II.4.11).
-
-    A float; in compiled code, where no value can be looked at, a tensor.
-    """
-    norm = torch.linalg.vector_norm(x)
-    return (norm if torch.compiler.is_compiling() else float(norm)) / math.sqrt(max(x.numel(), 1))
+def rms(x: Tensor) -> float:
+    """Root mean square over all entries (Hairer, Norsett, Wanner: Solving ODEs I, II.4.11)."""
+    return float(torch.linalg.vector_norm(x)) / math.sqrt(max(x.numel(), 1))
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -376,68 +371,51 @@ def _wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in _NARROW else x
 
 
-# The formulas below take and return floats; in compiled code, where nothing may branch on a value,
-# tensors.
+# Beware of the order in ``max(a, b)`` below: where one is nan, the first is taken.
 
 
-def next_length(law: Any, order: int, length: Number, error: Number, before: Number) -> Number:
-    """What follows a step of this length and error; ``before``: of the last accepted one.
-
-    ``law`` is an ``Adaptive``, or has its numbers.
-    """
-    factor = law.safety * larger(error, 1e-10) ** (-(law.integral + law.proportional) / order)
-    factor = factor * larger(before, 1e-10) ** (law.proportional / order)
+def next_length(law: Adaptive, order: int, length: float, error: float, before: float) -> float:
+    """What follows a step of this length and error; ``before``: of the last accepted one."""
+    if not error < math.inf:
+        return min(length * law.shrink, law.max_step)
+    factor = law.safety * max(error, 1e-10) ** (-(law.integral + law.proportional) / order)
+    factor = factor * max(before, 1e-10) ** (law.proportional / order)
     # After a refusal the factor is below ``safety``: no step is repeated.
-    planned = length * larger(smaller(factor, law.growth), law.shrink)
-    return smaller(where(error < math.inf, planned, length * law.shrink), law.max_step)
+    return min(length * max(min(factor, law.growth), law.shrink), law.max_step)
 
 
-def land(t: Number, dt: Number, stop: Number) -> Number:
+def land(t: float, dt: float, stop: float) -> float:
     """The end of a step of length ``dt``: the stop where it is reached, or nearly reached."""
     # A step of 1 % more is cheaper than a last step of 1 %.
-    return where(abs(1.01 * dt) >= abs(stop - t), stop, t + dt)
+    return stop if abs(1.01 * dt) >= abs(stop - t) else t + dt
 
 
-def after(dt: Number, planned: Number, at_stop: Any) -> Number:
+def after(dt: float, planned: float, at_stop: bool) -> float:
     """The length that follows an accepted step of length ``dt``, for which ``planned`` is next."""
     # A step cut short at a stop says nothing against the length planned before.
-    return where(at_stop & (abs(dt) > abs(planned)), dt, planned)
+    return dt if at_stop and abs(dt) > abs(planned) else planned
 
 
 def first_length(
-    norm: Callable[[Tensor], Number],
-    rtol: Number,
-    atol: Number,
-    f: Callable[[Any, Tensor], Tensor],
-    t: Number,
+    norm: Callable[[Tensor], float],
+    rtol: float | Tensor,
+    atol: float | Tensor,
+    f: Field,
+    t: float,
     y: Tensor,
     k: Tensor,
-    span: Number,
+    span: float,
     order: int,
-) -> Number:
+) -> float:
     """The starting step size of Hairer, Norsett, Wanner: Solving ODEs I, II.4.
 
     ``k`` is the slope at ``(t, y)``, ``span`` the signed time to the end.
     """
     scale = atol + rtol * y.abs()
     d0, d1 = norm(y / scale), norm(k / scale)
-    usual = where((d0 > 1e-5) & (d1 > 1e-5), 0.01 * d0 / larger(d1, 1e-5), 1e-6)
-    h0 = smaller(usual, abs(span))
-    trial = where(span < 0, -h0, h0)
+    h0 = min(0.01 * d0 / d1 if d0 > 1e-5 and d1 > 1e-5 else 1e-6, abs(span))
+    trial = math.copysign(h0, span)
     d2 = norm((f(t + trial, y + trial * k) - k) / scale) / h0
-    most = larger(d1, d2)
-    powered = (0.01 / larger(most, 1e-15)) ** (1 / order)
-    h1 = where(most > 1e-15, powered, larger(1e-6, 1e-3 * h0))
-    return where(h1 < math.inf, smaller(100 * h0, h1), h0)
-
-
-def where(condition: Any, a: Number, b: Number) -> Number:
-    return torch.where(condition, a, b) if isinstance(condition, Tensor) else a if condition else b
-
-
-def smaller(a: Number, b: Number) -> Number:
-    return where(b < a, b, a)
-
-
-def larger(a: Number, b: Number) -> Number:
-    return where(b > a, b, a)
+    most = max(d1, d2)
+    h1 = (0.01 / most) ** (1 / order) if most > 1e-15 else max(1e-6, 1e-3 * h0)
+    return min(100 * h0, h1) if h1 < math.inf else h0

@@ -46,7 +46,7 @@ def test_events_are_fitted_the_same(tmp_path, asked):
     eager = poisson.run(EVENTS, tmp_path / "eager")
     assert not asked
     compiled = poisson.run(replace(EVENTS, compiled=True), tmp_path / "compiled")
-    assert set(asked) == {"make_attempts", "pull_back"}
+    assert set(asked) == {"attempt", "pull_back"}
     assert compiled["history"]["loss"][1:] == pytest.approx(eager["history"]["loss"][1:])
     assert compiled["log_likelihood"] == pytest.approx(eager["log_likelihood"])
 
