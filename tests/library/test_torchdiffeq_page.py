@@ -526,6 +526,7 @@ def test_the_adjoint_goes_on_with_the_length_that_it_had():
     assert per_piece(101) < 7.1  # a step of DOPRI5 is seven evaluations, a search two more
 
 
+@pytest.mark.slow
 def test_a_solve_that_does_not_come_to_an_end_is_given_up():
     with pytest.raises(SolveError, match="more than 10000 attempts") as error:
         odeint(lambda t, y: -1e9 * (y - torch.cos(t)), ones(1), SPAN, rtol=1e-3, atol=1e-3)
