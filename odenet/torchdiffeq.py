@@ -159,8 +159,8 @@ def odeint_adjoint(
         As ``odeint``.
 
     Raises:
-        TypeError, ValueError, SolveError: as ``odeint``; ``TypeError`` for a plain function without
-            ``adjoint_params``.
+        TypeError, ValueError, SolveError: as ``odeint``; ``ValueError`` for a function that is no
+            module without ``adjoint_params``.
 
     Example:
         >>> import torch

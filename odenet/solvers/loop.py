@@ -168,8 +168,8 @@ def _failure(step: Step, counts: Counts) -> SolveError:
     """Why no shorter attempt than this rejected one can help."""
     finite = all(bool(torch.isfinite(x).all()) for x in (step.y1, *step.slopes))
     reason = (
-        "the step size underflows: loosen the tolerances, take a state in double precision, or "
-        "give jump_times where the field jumps"
+        "the step size underflows, as where a solution blows up: loosen the tolerances, take a "
+        "state in double precision, or give jump_times where the field jumps"
         if finite
         else "the state or its slope is not finite"
     )

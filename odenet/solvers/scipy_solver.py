@@ -41,20 +41,24 @@ class SciPySolver:
     ) -> Iterator[Step]:
         """Yield one step from each output to the next; ``counts.accepted`` counts those inside."""
         arrays = Arrays(f, y0)
-        found = solve_ivp(
-            arrays.field,
-            (ts[0], ts[-1]),
-            arrays.start,
-            method=self.solver,
-            dense_output=True,
-            rtol=np.asarray(control.rtol).reshape(-1) if np.ndim(control.rtol) else control.rtol,
-            atol=np.asarray(control.atol).reshape(-1) if np.ndim(control.atol) else control.atol,
-            first_step=control.initial,
-            max_step=control.max_step,
-        )
+        settings: dict[str, Any] = {
+            "method": self.solver,
+            "dense_output": True,
+            "rtol": np.asarray(control.rtol).reshape(-1) if np.ndim(control.rtol) else control.rtol,
+            "atol": np.asarray(control.atol).reshape(-1) if np.ndim(control.atol) else control.atol,
+            "first_step": control.initial,
+            "max_step": control.max_step,
+        }
+        try:
+            found = solve_ivp(arrays.field, (ts[0], ts[-1]), arrays.start, **settings)
+        except ValueError as error:
+            if "infs or NaNs" not in str(error):
+                raise
+            raise SolveError("the state or its slope is not finite", ts[0], 0.0, counts) from error
         counts.accepted += len(found.t) - 1
         if not found.success or not np.isfinite(found.y).all():
-            raise SolveError(f"{self.name} gave up ({found.message})", found.t[-1], 0.0, counts)
+            reason = "the state is not finite" if found.success else f"it gave up: {found.message}"
+            raise SolveError(f"{self.name}: {reason}", found.t[-1], 0.0, counts)
         t, y = ts[0], y0
         for t1, end in zip(ts[1:], found.sol(np.array(ts[1:])).T, strict=True):
             y1 = arrays.tensor(end)

@@ -102,6 +102,8 @@ class Solution:
         """
         if self.trajectory is None:
             raise ValueError("the steps were not kept: solve with dense=True")
+        if isinstance(t, Tensor) and t.requires_grad:
+            raise ValueError("times must not require a gradient: give such times to solve, in ts")
         times = t.tolist() if isinstance(t, Tensor) else t
         low, high = sorted((self.ts[0], self.ts[-1]))
         for s in times if isinstance(times, Sequence) else (times,):

@@ -295,7 +295,7 @@ class Adaptive:
         error = self.error(step) if step.error_norm is None else step.error_norm
         before = previous.error if previous else 1.0
         length = next_length(self, step.interpolant.order, abs(step.h), error, before)
-        least = abs(step.h) <= self.min_step and error < math.inf
+        least = abs(step.h) <= self.min_step * (1 + 1e-9) and error < math.inf
         return Decision(error <= 1 or least, math.copysign(self._limited(length), step.h), error)
 
     def error(self, step: Step) -> float:

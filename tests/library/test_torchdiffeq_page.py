@@ -585,8 +585,8 @@ def test_gradients_by_time_are_of_the_computed_solution_or_of_the_exact_one():
 
 
 def test_scipys_solvers_have_gradients_by_the_adjoint_alone():
-    with pytest.raises(ValueError, match="Adjoint"):
-        odeint(Decay(), ones(1), SPAN, method="scipy_solver")
+    with pytest.warns(UserWarning, match="odeint_adjoint"):
+        assert not odeint(Decay(), ones(1), SPAN, method="scipy_solver").requires_grad
     field = Decay()
     odeint_adjoint(field, ones(1), SPAN, method="scipy_solver")[-1].sum().backward()
     assert field.rate.grad.item() == pytest.approx(-ENDS, rel=1e-5)
@@ -635,8 +635,8 @@ def test_the_states_are_a_list_and_differ_in_precision():
     assert y[-1, 0].item() == pytest.approx(ENDS, rel=1e-6)
 
 
-def test_the_length_that_a_callback_sees_has_the_sign_of_the_time():
-    assert all(dt < 0 for _, dt in accepted(SPAN.flip(0)))
+def test_the_length_that_a_callback_sees_is_positive_in_falling_time():
+    assert all(dt > 0 for _, dt in accepted(SPAN.flip(0)))
 
 
 def test_callbacks_of_the_backward_solve_see_one_vector():
