@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from operator import length_hint
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from odenet.adjoint import Adjoint, Backprop, Checkpoint, Gradient
 from odenet.adjoint.backsolve import BackwardSolve
 from odenet.adjoint.checkpoint import Replay, Span
+from odenet.adjoint.dependence import check_complete, check_same
 from odenet.solvers import (
     Adaptive,
     Control,
@@ -48,10 +50,13 @@ Slope = Callable[[Tensor, Tensor], Tensor]
 
 def check_compiled(method: Method, control: Control, gradient: Gradient) -> None:
     """Raises ``ValueError`` for a solver that is not compiled."""
-    backward = gradient.method if isinstance(gradient, Adjoint) else None
-    for used in (method, backward or method):
+    back: Any = gradient.method if isinstance(gradient, Adjoint) else None
+    for used in (method, back or method):
         if type(used) is not RungeKutta:
             raise _refused(f"takes Runge-Kutta methods, not {used.name}")
+    back = gradient.control if isinstance(gradient, Adjoint) else None
+    if control.jump_times or (back or control).jump_times:
+        raise _refused("takes no jump_times")
     if not isinstance(gradient, Backprop | Checkpoint | Adjoint):
         raise _refused(f"takes 'checkpoint' or 'adjoint', not {type(gradient).__name__}")
 
@@ -79,7 +84,9 @@ def compiled_problem(problem: InitialValueProblem) -> InitialValueProblem:
     names = tuple(places[id(p)] for p in problem.params)
     fixed = {name: x for name, x in own.items() if name not in names}
     method: Any = problem.method
-    return replace(problem, method=CompiledMethod(method.tableau, f, names, fixed, problem.f))
+    compiled = CompiledMethod(method.tableau, f, names, fixed, problem.f, _autocast(problem.y0))
+    # Compiled code takes the tensors of its solve, whatever the module holds by then.
+    return replace(problem, method=compiled, module=None)
 
 
 def compiled_rule(rule: Gradient) -> Gradient:
@@ -87,6 +94,14 @@ def compiled_rule(rule: Gradient) -> Gradient:
     if isinstance(rule, Checkpoint):
         return CompiledCheckpoint()
     return CompiledAdjoint(**vars(rule)) if isinstance(rule, Adjoint) else WithoutGradient()
+
+
+def _autocast(y0: Tensor) -> Any:
+    """The autocast of now, for later calls."""
+    device = y0.device.type
+    if not torch.is_autocast_enabled(device):
+        return nullcontext()
+    return torch.autocast(device, torch.get_autocast_dtype(device), cache_enabled=False)
 
 
 def _refused(reason: str) -> ValueError:
@@ -122,7 +137,7 @@ def attempt(
 def pull_back(
     method: CompiledMethod, times: Tensor, y: Tensor, k: Tensor | None, flat: Tensor, *ends: Tensor
 ) -> Any:
-    """The cotangents of ``y``, of the parameters ``flat``, and of ``k`` where it is given.
+    """The step's end; the cotangents of ``y``, of the parameters ``flat``, and of ``k`` if given.
 
     ``ends``: those of the step's end, and of its slopes.
     """
@@ -131,7 +146,8 @@ def pull_back(
         step, slopes = _step(method, partial(_slope, method, flat), times, y, k)
         return step.y1, torch.stack(slopes)
 
-    return torch.func.vjp(taken, y, flat, *[] if k is None else [k])[1](ends)
+    ((y1, _), pull) = torch.func.vjp(taken, y, flat, *[] if k is None else [k])  # type: ignore[misc]
+    return y1, *pull(ends)
 
 
 def _step(
@@ -207,13 +223,14 @@ class CompiledMethod(RungeKutta):
 
     ``names`` are those of the parameters that are differentiated, ``fixed`` its other tensors;
     ``adjoint`` holds the values of the former, one behind the other, and the state's shape;
-    ``eager`` is what is solved, as it is.
+    ``eager`` is what is solved, as it is, and ``mode`` the autocast that it is called under.
     """
 
     f: Any
     names: tuple[str, ...]
     fixed: dict[str, Tensor]
     eager: Field
+    mode: Any
     adjoint: tuple[Tensor, torch.Size] | None = None
     control: Any = None
     counts: Any = None
@@ -248,7 +265,7 @@ class CompiledMethod(RungeKutta):
         y = arguments[0]
         structure = [self.tableau, type(self.f), self.adjoint is None]
         structure += [x is None for x in arguments]
-        with torch.no_grad():
+        with torch.no_grad(), self.mode:
             try:
                 times = torch.tensor((t, t1), dtype=torch.float64, device=y.device)
                 return _compiled(function, y.device.type, *structure)(self, times, *arguments)
@@ -270,6 +287,9 @@ class WithoutGradient(Backprop):
 
 
 class CompiledCheckpoint(Checkpoint):
+    def _repeatable(self, problem: InitialValueProblem) -> InitialValueProblem:
+        return problem  # compiled fields draw no random numbers
+
     def _replay(self, problem: InitialValueProblem, spans: list[Span], stats: SolveStats) -> Replay:
         return CompiledReplay(problem, spans, stats)
 
@@ -282,7 +302,13 @@ class CompiledReplay(Replay):
         return [start, *_split(total, params)]
 
     def pull(
-        self, span: Span, saved: Tensors, params: Tensors, carried: Tensors, rows: Tensor
+        self,
+        span: Span,
+        saved: Tensors,
+        reached: Tensor,
+        params: Tensors,
+        carried: Tensors,
+        rows: Tensor,
     ) -> tuple[list[Tensor], list[Tensor]]:
         method: Any = self.problem.method
         inside, (y, *k), (end, *last) = span.inside, saved, carried
@@ -298,16 +324,28 @@ class CompiledReplay(Replay):
             slopes[-1] += last[0]
         self.stats.backward.nfe += method.tableau.stages - len(k)
         given = (y, k[0] if k else None, params[0], end, slopes)
-        start, share, *before = method.run(pull_back, span.t0, span.t1, *given)
+        again, start, share, *before = method.run(pull_back, span.t0, span.t1, *given)
+        check_same(again, reached, reached - y)
         return [start + rows.sum(0) if inside else start, *before], [share]
 
 
 class CompiledAdjoint(Adjoint):
     def _backward(self, problem: InitialValueProblem, stats: SolveStats) -> BackwardSolve:
+        if problem.control.first_step(1.0) is not None:  # no search calls the eager field
+            with torch.no_grad():
+                problem.f(problem.ts[0], problem.y0)
         return CompiledBackwardSolve(**vars(super()._backward(problem, stats)))
 
 
 class CompiledBackwardSolve(BackwardSolve):
+    def pullback(self, cotangent: Tensor, inputs: Tensors, saved: Tensors) -> list[Tensor]:
+        method: Any = self.problem.method
+        t, y, slope = self.problem.f.first  # type: ignore[attr-defined]
+        with torch.no_grad(), method.mode:
+            time = torch.tensor(t, dtype=torch.float64, device=y.device)
+            check_same(_slope(method, _flat(inputs[1:], y), time, y), slope, slope)
+        return super().pullback(cotangent, inputs, saved)
+
     def _prepared(self, piece: InitialValueProblem, params: Tensors) -> InitialValueProblem:
         whole: Any = self.problem
         method: Any = self.method
@@ -329,8 +367,11 @@ def _check_field(f: Any, problem: InitialValueProblem) -> None:
     if isinstance(f, nn.Module | FunctionType) and _pure.get(f) == now:
         return
     kept, before = _state(modules, problem.y0.device)  # kept, so that nothing else takes their ids
-    with torch.no_grad():
-        problem.f(problem.ts[0], problem.y0)
+    with torch.set_grad_enabled(problem.wants_gradient):
+        y = problem.y0.detach().requires_grad_(problem.wants_gradient)
+        slope = getattr(problem.f, "__wrapped__", problem.f)(problem.ts[0], y)
+    if isinstance(slope, Tensor) and slope.requires_grad:
+        check_complete(problem, [slope], [y, *problem.params])
     after = _state(modules, problem.y0.device)[1]
     if after != before:
         raise _refused(

@@ -6,22 +6,26 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from odenet.adjoint.function import vjp
-from odenet.ode import Solver, check_state, checked_field, problem_of, solve
-from odenet.solvers import Counts, Field, Solution, SolveError, Step
+from odenet.adjoint import Backprop
+from odenet.adjoint.function import moved, vjp
+from odenet.field import checked_field
+from odenet.ode import Solver, check_solver, check_state, problem_of, solve
+from odenet.solvers import Counts, Field, FixedSteps, Solution, SolveError, SolveStats, Step
 
 Event = Callable[[Tensor, Tensor], Tensor]
+_LOOKS = 10  # at an event within a step
 
 
 def solve_event(
-    f: Field,
+    f: Callable[[Any, Tensor], Tensor],
     y0: Tensor,
-    t0: float,
+    t0: float | Tensor,
     event: Event,
     solver: Solver | None = None,
     *,
@@ -30,26 +34,30 @@ def solve_event(
 ) -> tuple[Tensor, Solution]:
     """Solve until ``event(t, y)`` first changes its sign.
 
-    The event is located on the dense output of the step in which it happens. The gradients of its
-    time and of the state there reach ``y0``, the parameters, and what ``event`` depends on, by the
-    implicit function theorem (Chen, Amos, Nickel 2021).
+    The event is located on the dense output of the step in which it happens, and its state is read
+    there. A step is looked at in ten places: two crossings between neighbours go unseen, so give
+    ``Adaptive`` a ``max_step`` where an event comes and goes. The gradients of time and state reach
+    ``y0``, ``t0``, the parameters, and what ``event`` depends on, by the implicit function theorem
+    (Chen, Amos, Nickel 2021); they are differentiable once.
 
     Args:
         f, y0, solver, params: as for ``solve``.
-        t0: the start, a number. For a chain of events start each solve at 0 and add the times up:
-            their gradients then go through all of them.
-        event: takes a time, a tensor without dimensions, and a state; returns one number or
-            several, of which the first to cross zero counts. One that is zero at the start counts
-            from its next change of sign.
+        t0: the start, a number or a tensor without dimensions, such as the time of another event.
+        event: takes a time, a tensor of double precision without dimensions, and a state; returns
+            one number or several, of which the first to cross zero counts. One that is zero at the
+            start counts from its next change of sign.
         end: where the search stops, and with it the direction of time; by default infinitely late.
+            Then ``FixedSteps`` needs a ``size``, of which it makes at most 10,000.
 
     Returns:
-        The event's time, a tensor without dimensions, and a ``Solution`` with the two states at
-        start and event. Its stats count the search too.
+        The event's time, a tensor without dimensions of the precision of ``t0`` (double for a
+        number), and a ``Solution`` with the two states at start and event. Its stats count the
+        search; rules other than ``Backprop`` then solve once more, which they count too.
 
     Raises:
-        TypeError, ValueError: as ``solve``.
-        SolveError: where no event happens before ``end``, or before the control's step limit.
+        TypeError, ValueError: as ``solve``, and for an event that is not a tensor of numbers.
+        SolveError: where no event happens before ``end``, or before the control's step limit, or
+            where the event is nan.
 
     Example:
         >>> import torch, odenet
@@ -62,64 +70,131 @@ def solve_event(
         >>> round(y0.grad[0].item(), 4)  # time / (2 * 10)
         0.0714
     """
-    solver = solver or Solver()
-    check_state(y0)
+    solver = check_solver(solver)
+    check_state(y0, solver.control)
+    start = t0.detach() if isinstance(t0, Tensor) else torch.tensor(t0, dtype=torch.float64)
+    span = (float(start), float(end))
+    _check_search(solver, span)
+    field, stats = checked_field(f, y0), SolveStats()
+    given = y0
+    if isinstance(t0, Tensor) and t0.requires_grad:
+        # To first order, starting later by d is starting from y0 - d f(t0, y0).
+        given = moved(y0, t0.reshape(()), -_slope(field, span[0], y0))
+        stats.forward.nfe += 1
+    records = torch.is_grad_enabled() and isinstance(solver.gradient, Backprop)
+    with torch.set_grad_enabled(records):
+        step, t, which = _locate(field, given, span, event, solver, stats.forward)
+        ys = torch.stack((given, step([t])[0]))
+    if torch.is_grad_enabled() and not records:
+        # The same steps again, so that the state is the one that was found.
+        ts = (span[0], t) if t == step.t1 else (span[0], t, step.t1)
+        solution = solve(f, given, ts, _same_steps(solver, span), params=params)
+        solution.stats.forward = stats.forward + solution.stats.forward
+        ys, stats = solution.ys[:2], solution.stats
+    time, state = _at_event(field, start.new_tensor(t), ys[1], event, which)
+    stats.forward.nfe += 1
+    return time, Solution((span[0], t), torch.stack((y0, state)), stats)
+
+
+def _check_search(solver: Solver, span: tuple[float, float]) -> None:
+    control = solver.control
     if solver.method.own_steps:
         raise ValueError(f"{solver.method.name} has no dense output to locate an event on")
-    counts = Counts()
-    with torch.no_grad():
-        t, which = _locate(checked_field(f, y0), y0.detach(), (t0, end), event, solver, counts)
-    solution = solve(f, y0, (t0, t), solver, params=params)
-    solution.stats.forward = counts + solution.stats.forward + Counts(nfe=1)  # see _at_event
-    time, state = _at_event(f, t, solution.ys[-1], event, which)
-    return time, replace(solution, ys=torch.stack((solution.ys[0], state)))
+    if not math.isfinite(span[0]) or math.isnan(span[1]) or span[0] == span[1]:
+        raise ValueError(f"t0 must be finite, and end another time, got {span[0]} and {span[1]}")
+    if isinstance(control, FixedSteps) and math.isinf(span[1]) and control.size is None:
+        raise ValueError(
+            "a search without an end must have steps of a known size: give FixedSteps(size=...) "
+            "(step_size of odeint_event), or end"
+        )
+
+
+def _same_steps(solver: Solver, span: tuple[float, float]) -> Solver:
+    """The solver that makes over a part of the span the steps that it made over the whole."""
+    control = solver.control.restart(span, 0.0)
+    if isinstance(control, FixedSteps) and control.size is None and control.grid is None:
+        control = replace(control, grid=())
+    return Solver(solver.method, control, solver.gradient, solver.compile)
 
 
 def _locate(
-    f: Field,
-    y0: Tensor,
-    ts: tuple[float, float],
-    event: Event,
-    solver: Solver,
-    counts: Counts,
-) -> tuple[float, int]:
-    """The time of the first change of sign, and which of the event's numbers it is."""
-
-    def values(t: float, y: Tensor) -> Tensor:
-        return event(y.new_tensor(t), y).reshape(-1)
-
-    before = values(ts[0], y0).sign()
+    f: Field, y0: Tensor, ts: tuple[float, float], event: Event, solver: Solver, counts: Counts
+) -> tuple[Step, float, int]:
+    """The step of the first change of sign, its time, and which of the event's numbers it is."""
+    start = ts[0]
+    before = _values(event, _time(start, y0), y0)[None]
     for step in problem_of(f, y0, ts, solver).steps(counts):
-        after = values(step.t1, step.y1).sign()
-        crossed = (before * after < 0) | ((after == 0) & (before != 0))
+        places = [step.t0 + i * step.h / _LOOKS for i in range(_LOOKS)] + [step.t1]
+        with torch.no_grad():
+            looks = zip(_time(places[1:], y0).unbind(), step(places[1:]), strict=True)
+            values = torch.cat((before, torch.stack([_values(event, t, y) for t, y in looks])))
+            if step.t0 == start:
+                # A ball on the ground, to rounding, crosses nothing as it leaves.
+                small = math.sqrt(torch.finfo(y0.dtype).eps) * values.abs().amax(0)
+                values[0] = torch.where(values[0].abs() <= small, 0.0, values[0])
+        old, new = values[:-1].sign(), values[1:].sign()
+        crossed = (old * new < 0) | ((new == 0) & (old != 0))
+        if not bool(values.isfinite().all()):
+            raise SolveError("the event is not finite", step.t0, step.h, counts)
         if crossed.any():
-            times = {_root(step, values, i): i for i in crossed.nonzero().view(-1).tolist()}
-            first = min(times, key=lambda t: abs(t - ts[0]))
-            return first, times[first]
-        before = after  # a number that starts at zero, like a ball on the ground, crosses nothing
+            i = int(crossed.any(1).nonzero()[0])
+            numbers = crossed[i].nonzero().view(-1).tolist()
+            times = {_root(step, event, n, places[i], places[i + 1]): n for n in numbers}
+            first = min(times, key=lambda t: abs(t - start))
+            return step, first, times[first]
+        before = values[-1:]
     raise SolveError("no event", ts[1], 0.0, counts)
 
 
-def _root(step: Step, values: Field, i: int) -> float:
-    """The time inside the step at which number ``i`` of the event is zero."""
+def _time(t: Any, y: Tensor) -> Tensor:
+    return torch.tensor(t, dtype=torch.float64, device=y.device)
+
+
+def _values(event: Event, t: Tensor, y: Tensor) -> Tensor:
+    """The event's numbers, of which there may be one."""
+    values: Any = event(t, y)
+    if not isinstance(values, Tensor) or not values.is_floating_point() or not values.numel():
+        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise TypeError(
+            "event must return a tensor of one or more floating-point numbers, of which one "
+            f"crosses zero, got {kind}"
+        )
+    return values.reshape(-1)
+
+
+@torch.no_grad()
+def _root(step: Step, event: Event, i: int, low: float, high: float) -> float:
+    """The time between the two at which number ``i`` of the event becomes zero."""
 
     def value(t: float) -> float:
-        return float(values(t, step([t])[0])[i])
+        return float(_values(event, _time(t, step.y0), step([t])[0])[i])
 
-    start = value(step.t0)
-    if start * value(step.t1) >= 0:  # zero at an end, or a crossing within rounding of it
-        return step.t1 if start else step.t0
-    return float(brentq(value, step.t0, step.t1, xtol=4 * sys.float_info.epsilon))
+    start, end = value(low), value(high)
+    if start * end < 0:
+        return float(brentq(value, low, high, xtol=4 * sys.float_info.epsilon))
+    if end != 0:  # a crossing within rounding of one of the two
+        return high if start else low
+    while True:  # it becomes zero and may stay so: no search by values finds where
+        middle = (low + high) / 2
+        if middle in (low, high):
+            return high
+        low, high = (middle, high) if value(middle) else (low, middle)
 
 
-def _at_event(f: Field, t: float, y: Tensor, event: Event, which: int) -> tuple[Tensor, Tensor]:
+def _at_event(f: Field, time: Tensor, y: Tensor, event: Event, which: int) -> tuple[Tensor, Tensor]:
     """The event's time and state with the derivatives that the crossing condition gives them."""
-    slope = f(t, y.detach()).detach()
+    slope = _slope(f, float(time), y)
+    at = _time(float(time), y)
     with torch.enable_grad():
-        at, state = y.new_tensor(t).requires_grad_(), y.detach().requires_grad_()
-        value = event(at, state).reshape(-1)[which]
-    by_time, by_state = vjp([(value, torch.ones_like(value))], [at, state])
+        t, state = at.clone().requires_grad_(), y.detach().requires_grad_()
+        value = event(t, state).reshape(-1)[which]
+    by_time, by_state = vjp([(value, torch.ones_like(value))], [t, state])
     rate = by_time + (by_state * slope).sum()
-    gap = event(at.detach(), y).reshape(-1)[which]
-    time = at.detach() - (gap - gap.detach()) / rate
-    return time, y + (time - time.detach()) * slope
+    gap = event(at, y).reshape(-1)[which]
+    time = moved(time, gap, (-1 / rate).to(time))
+    return time, moved(y, time, slope)
+
+
+@torch.no_grad()
+def _slope(f: Field, t: float, y: Tensor) -> Tensor:
+    return f(t, y)

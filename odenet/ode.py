@@ -1,12 +1,11 @@
 """The front door: a solver as one frozen value, and ``solve``.
 
-All validation lives here; behind it, input is taken to be right.
+Input is checked here, and each slope in ``odenet.field``; behind them it is taken to be right.
 """
 
 from __future__ import annotations
 
 import difflib
-import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +13,14 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
+from torch.nn.parameter import is_lazy
 
-from odenet.adjoint import GRADIENTS, Adjoint, Gradient, InterpolatedAdjoint
+from odenet.adjoint import GRADIENTS, Adjoint, Backprop, Gradient, InterpolatedAdjoint
+from odenet.adjoint.dependence import found_params
+from odenet.adjoint.function import moved
 from odenet.compile import check_compiled, check_own, compiled_problem, compiled_rule
+from odenet.field import checked_field
 from odenet.solvers import (
     METHODS,
     Adaptive,
@@ -28,8 +32,9 @@ from odenet.solvers import (
     Solution,
     Step,
 )
+from odenet.solvers.modified import at_jumps
 
-Times = Tensor | Sequence[float]
+Times = Tensor | Sequence[float | Tensor]
 T = TypeVar("T")
 
 
@@ -79,12 +84,19 @@ class Solver:
     ) -> None:
         if gradient is None:
             gradient = "checkpoint" if compile else "backprop"
-        chosen = _named("method", method, METHODS) if isinstance(method, str) else method
+        chosen = _method("method", method)
         rule = _named("gradient", gradient, GRADIENTS) if isinstance(gradient, str) else gradient
         control = Adaptive() if control is None else control
-        _check_control(chosen, control)
+        if isinstance(rule, type) or not hasattr(rule, "needs_params"):
+            raise TypeError(
+                f"gradient must be a rule such as Adjoint(), or one of {', '.join(GRADIENTS)}, got "
+                f"{rule!r}"
+            )
+        _check_control("control", chosen, control)
         if isinstance(rule, Adjoint | InterpolatedAdjoint):
-            _check_control(rule.method or chosen, rule.control or control)
+            back = None if rule.method is None else _method("method of the gradient", rule.method)
+            _check_control("control of the gradient", back or chosen, rule.control or control)
+            rule = replace(rule, method=back)
         if compile:
             check_compiled(chosen, control, rule)
         for name, value in (
@@ -103,6 +115,7 @@ def solve(
     solver: Solver | None = None,
     *,
     params: Sequence[Tensor] | None = None,
+    dense: bool = False,
 ) -> Solution:
     """Solve ``dy/dt = f(t, y)`` from ``y(ts[0]) = y0``; the states at times ``ts``.
 
@@ -111,19 +124,23 @@ def solve(
             ``y0``'s shape and dtype; returns the slope, of the same shape and dtype.
         y0: the state at ``ts[0]``, a floating-point tensor of any shape. A batch is solved as one
             system, with one step size for all.
-        ts: at least two output times, rising or falling strictly: numbers, or a one-dimensional
-            tensor. They are read from the dense output, and cost nothing; only "dopri8" and SciPy's
-            methods land on each.
+        ts: at least two output times, rising or falling strictly: numbers, tensors without
+            dimensions, or a one-dimensional tensor. They are read from the dense output, and cost
+            nothing; only "dopri8" and SciPy's methods land on each.
         solver: method, step-size control and gradient rule, such as ``Solver("tsit5",
             Adaptive(rtol=1e-4, atol=1e-4), "adjoint")``; by default DOPRI5 with rtol = atol = 1e-6,
             differentiated by backpropagation.
         params: the tensors to differentiate beside ``y0``; by default the parameters of the module
-            ``f``. Needed where ``f`` is a plain function and the rule is not ``Backprop``.
+            ``f``, and its attributes that are tensors. Needed where ``f`` is a plain function and
+            the rule is not ``Backprop``.
+        dense: keep the steps, so that ``solution(t)`` is the solution at any time between the
+            first and the last one. It is differentiated by ``Backprop`` alone.
 
     Returns:
         A ``Solution`` with the states ``ys``, ``(len(ts), *y0.shape)``, the last of them ``y1``,
-        and the cost ``stats``. Gradients reach ``y0``, the parameters, and ``ts`` where it is a
-        tensor that requires them.
+        and the cost ``stats``. Gradients reach ``y0``, the parameters, and ``ts`` where tensors
+        there require them: with Runge-Kutta and ``Backprop`` those of the computed solution, to any
+        order, for which ``f`` is given its time as a tensor; else those of the exact one, once.
 
     Raises:
         TypeError, ValueError: for input that is not as above.
@@ -148,25 +165,42 @@ def solve(
         >>> field.friction.grad is not None
         True
     """
-    solver = solver or Solver()
-    times = _checked_times(ts)
-    check_state(y0)
-    parameters = _parameters(f, params, solver.gradient)
+    solver = check_solver(solver)
+    times, tensors = _checked_times(ts)
+    check_state(y0, solver.control)
+    module: Any = getattr(f, "__self__", f)  # a bound method is its module's
+    found = params is None and isinstance(module, nn.Module)
+    parameters = _parameters(f, module if found else None, y0, times[0], params, solver)
     if solver.compile and params is not None:
         check_own(f, parameters)
     f = checked_field(f, y0)
-    start = _shift_start(f, y0, ts) if _wants_gradient(ts) else y0
-    problem = problem_of(f, start, times, solver, parameters)
-    if problem.wants_gradient and solver.method.own_steps and solver.gradient.needs_steps:
-        raise ValueError(
-            f"{solver.method.name} keeps its steps to itself: differentiate it with Adjoint"
-        )
+    by_steps = type(solver.gradient) is Backprop and hasattr(solver.method, "tableau")
+    start = y0
+    if tensors is not None and not by_steps:
+        # To first order, starting later by d is starting from y0 - d f(ts[0], y0).
+        start = moved(y0, tensors[0], -_slope(f, times[0], y0))
+    problem = problem_of(
+        f,
+        start,
+        times,
+        solver,
+        params=parameters,
+        module=module if found else None,
+        times=tensors if by_steps else None,
+        dense=dense,
+    )
+    _check_problem(problem, solver)
     rule = compiled_rule(solver.gradient) if solver.compile else solver.gradient
-    solution = rule(problem)
-    if _wants_gradient(ts):
+    recorded = isinstance(rule, Backprop) or not problem.wants_gradient
+    if torch.compiler.is_compiling() and (isinstance(solver.control, Adaptive) or not recorded):
+        solution = _untraced(rule, problem)
+    else:
+        solution = rule(problem)
+    if tensors is not None and not by_steps:
         # The slopes at the start and at each output.
         solution.stats.forward += Counts(nfe=1 + len(times))
-        solution = replace(solution, ys=_shift_outputs(f, solution, ts))
+        slopes = torch.stack([_slope(f, t, y) for t, y in zip(times, solution.ys, strict=True)])
+        solution = replace(solution, ys=moved(solution.ys, tensors, slopes))
     return solution
 
 
@@ -199,29 +233,87 @@ def steps(
         1.0
     """
     solver = Solver(method, control)
-    times = _checked_times(ts)
-    check_state(y0)
-    problem = InitialValueProblem(checked_field(f, y0), y0, times, solver.method, solver.control)
+    times, _ = _checked_times(ts)
+    check_state(y0, solver.control)
+    problem = problem_of(checked_field(f, y0), y0, times, solver)
     return problem.steps(Counts() if stats is None else stats)
 
 
 def problem_of(
-    f: Field, y0: Tensor, ts: tuple[float, ...], solver: Solver, params: tuple[Tensor, ...] = ()
+    f: Field, y0: Tensor, ts: tuple[float, ...], solver: Solver, **rest: Any
 ) -> InitialValueProblem:
     """What the solver is given; ``f`` is checked."""
-    problem = InitialValueProblem(f, y0, ts, solver.method, solver.control, params)
+    method = at_jumps(solver.method, solver.control.jump_times)
+    problem = InitialValueProblem(f, y0, ts, method, solver.control, **rest)
     return compiled_problem(problem) if solver.compile else problem
 
 
-def _check_control(method: Method, control: Control) -> None:
+def check_solver(solver: Any) -> Solver:
+    """The solver, or the default one for None. Raises TypeError for anything else."""
+    if solver is None:
+        return Solver()
+    if not isinstance(solver, Solver):
+        raise TypeError(f'solver must be a Solver, such as Solver("dopri5"), got {solver!r}')
+    return solver
+
+
+def check_state(y0: Any, control: Control) -> None:
+    """Raises TypeError or ValueError for a state that is not a tensor of floating-point numbers.
+
+    The control's tolerances must fit it.
+    """
+    if not isinstance(y0, Tensor):
+        raise TypeError(f"y0 must be a tensor, got {type(y0).__name__}")
+    if not y0.is_floating_point():
+        advice = ": odeint takes complex states" if y0.is_complex() else ""
+        raise TypeError(f"y0 must hold floating-point numbers, got {y0.dtype}{advice}")
+    for name in ("rtol", "atol"):
+        shape = getattr(getattr(control, name, None), "shape", ())
+        fits = zip(reversed(shape), reversed(y0.shape), strict=False)
+        if len(shape) > y0.dim() or any(n not in (1, m) for n, m in fits):
+            raise ValueError(
+                f"{name} must broadcast with the state's shape {tuple(y0.shape)}, got shape "
+                f"{tuple(shape)}"
+            )
+
+
+def _check_control(name: str, method: Method, control: Any) -> None:
+    if isinstance(control, type) or not hasattr(control, "adapt"):
+        raise TypeError(
+            f"{name} must be Adaptive(rtol, atol) or FixedSteps(count), got {control!r}"
+        )
     if isinstance(control, Adaptive) and not method.adaptive:
         adaptive = ", ".join(name for name, m in METHODS.items() if m.adaptive)
         raise ValueError(
             f"{method.name} has no error estimate for Adaptive: give it FixedSteps, or take one of "
             f"{adaptive}"
         )
-    if method.own_steps and not isinstance(control, Adaptive):
-        raise ValueError(f"{method.name} chooses its own steps: give it Adaptive, not {control}")
+    if method.own_steps and (not isinstance(control, Adaptive) or control.jump_times):
+        raise ValueError(
+            f"{method.name} chooses its own steps: give it Adaptive without jump_times, not "
+            f"{control}"
+        )
+
+
+def _check_problem(problem: InitialValueProblem, solver: Solver) -> None:
+    """Raises ValueError for what the method or the rule cannot do."""
+    method, rule = solver.method, solver.gradient
+    if problem.wants_gradient and method.own_steps and rule.needs_steps:
+        raise ValueError(f"{method.name} keeps its steps to itself: differentiate it with Adjoint")
+    if problem.dense and not getattr(method, "interpolates", False):
+        raise ValueError(f"dense=True: {method.name} has no dense output of its order")
+    if problem.dense and problem.wants_gradient and not isinstance(rule, Backprop):
+        raise ValueError(
+            f"dense=True: {type(rule).__name__} does not differentiate the solution between the "
+            "outputs: take Backprop, or torch.no_grad()"
+        )
+
+
+def _method(what: str, method: Any) -> Method:
+    chosen = _named(what, method, METHODS) if isinstance(method, str) else method
+    if isinstance(chosen, type) or not hasattr(chosen, "own_steps"):
+        raise TypeError(f"{what} must be a method or its name, got {method!r}")
+    return chosen
 
 
 def _named(what: str, name: str, known: Mapping[str, T]) -> T:
@@ -232,7 +324,12 @@ def _named(what: str, name: str, known: Mapping[str, T]) -> T:
     raise ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}{hint}")
 
 
-def _checked_times(ts: Times) -> tuple[float, ...]:
+def _checked_times(ts: Any) -> tuple[tuple[float, ...], Tensor | None]:
+    """The times as floats, and as a tensor where the solution is differentiated by them."""
+    if not isinstance(ts, Tensor | Sequence) and not hasattr(ts, "__array__"):
+        raise TypeError(f"ts must be a sequence of times, got {type(ts).__name__}")
+    if not isinstance(ts, Tensor) and any(isinstance(t, Tensor) for t in ts):
+        ts = torch.stack([torch.as_tensor(t, dtype=torch.float64).reshape(()) for t in ts])
     if isinstance(ts, Tensor) and ts.dim() != 1:
         raise ValueError(f"ts must be one-dimensional, got shape {tuple(ts.shape)}")
     times = tuple(float(t) for t in (ts.tolist() if isinstance(ts, Tensor) else ts))
@@ -243,70 +340,50 @@ def _checked_times(ts: Times) -> tuple[float, ...]:
     gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
     if not (all(g > 0 for g in gaps) or all(g < 0 for g in gaps)):
         raise ValueError(f"ts must rise or fall strictly, got {times}")
-    return times
+    return times, ts if isinstance(ts, Tensor) and _differentiated(ts) else None
 
 
-def check_state(y0: Tensor) -> None:
-    """Raises TypeError for a state that is not a tensor of floating-point numbers."""
-    if not isinstance(y0, Tensor):
-        raise TypeError(f"y0 must be a tensor, got {type(y0).__name__}")
-    if not y0.is_floating_point():
-        raise TypeError(f"y0 must hold floating-point numbers, got {y0.dtype}")
+def _differentiated(x: Tensor) -> bool:
+    """Whether a derivative by ``x`` is asked for, be it in reverse or in forward mode."""
+    return x.is_floating_point() and (
+        x.requires_grad and torch.is_grad_enabled() or unpack_dual(x).tangent is not None
+    )
 
 
 def _parameters(
-    f: Field, params: Sequence[Tensor] | None, gradient: Gradient
+    f: Field,
+    module: nn.Module | None,
+    y0: Tensor,
+    t: float,
+    params: Sequence[Tensor] | None,
+    solver: Solver,
 ) -> tuple[Tensor, ...]:
-    """The tensors that the gradient rule must differentiate beside ``y0``."""
-    if params is None and isinstance(f, nn.Module):
-        params = tuple(f.parameters())
-    if params is None and gradient.needs_params:
+    """The tensors that the gradient rule must differentiate beside ``y0``, given or found."""
+    if params is not None:
+        return tuple(p for p in params if p.requires_grad)
+    if module is not None:
+        recorded = not solver.gradient.needs_params and not solver.method.own_steps
+        if not torch.is_grad_enabled() or (recorded and not solver.compile):
+            return ()  # which autograd finds, if anyone asks
+        parameters = found_params(module)
+        if any(map(is_lazy, parameters)):
+            with torch.no_grad():  # which makes them
+                f(t, y0)
+        return parameters
+    if solver.gradient.needs_params:
         raise TypeError(
-            f"{type(gradient).__name__} cannot see what a plain function depends on: make f an "
-            "nn.Module, or give params (an empty tuple if there are none)"
+            f"{type(solver.gradient).__name__} cannot see what a plain function depends on: make f "
+            "an nn.Module, or give params (an empty tuple if there are none)"
         )
-    return tuple(p for p in params or () if p.requires_grad)
+    return ()
 
 
-def checked_field(f: Field, y0: Tensor) -> Field:
-    """``f``, raising TypeError or ValueError for a slope that is not like the state ``y0``."""
-    shape, dtype = y0.shape, y0.dtype
-
-    def checked(t: float, y: Tensor) -> Tensor:
-        k = f(t, y)
-        if not isinstance(k, Tensor):
-            raise TypeError(f"f must return a tensor, got {type(k).__name__}")
-        if k.shape != shape or k.dtype is not dtype:
-            raise ValueError(
-                f"f must return a slope of the state's shape {tuple(shape)} and {dtype}, "
-                f"got {tuple(k.shape)} and {k.dtype}"
-            )
-        return k
-
-    # `__wrapped__` is the field itself, for rules that look into it.
-    return functools.update_wrapper(checked, f, assigned=(), updated=())
-
-
-def _wants_gradient(ts: Times) -> bool:
-    return isinstance(ts, Tensor) and ts.requires_grad and torch.is_grad_enabled()
-
-
-def _shift_start(f: Field, y0: Tensor, ts: Any) -> Tensor:
-    """``y0`` with the derivative of the solution with respect to ``ts[0]`` attached.
-
-    To first order, starting later by d is starting from ``y0 - d f(ts[0], y0)``.
-    """
-    slope = f(float(ts[0].detach()), y0.detach()).detach()
-    return y0 - (ts[0] - ts[0].detach()) * slope
+@torch.compiler.disable
+def _untraced(rule: Gradient, problem: InitialValueProblem) -> Solution:
+    """A solve whose path depends on values, run as it is where a caller is traced."""
+    return rule(problem)
 
 
 @torch.no_grad()
-def _slopes(f: Field, solution: Solution) -> Tensor:
-    return torch.stack([f(t, y) for t, y in zip(solution.ts, solution.ys, strict=True)])
-
-
-def _shift_outputs(f: Field, solution: Solution, ts: Any) -> Tensor:
-    """The outputs with their derivative with respect to their own time, the slope, attached."""
-    slopes = _slopes(f, solution)
-    shifts = (ts - ts.detach()).to(slopes.dtype).view(-1, *[1] * (slopes.dim() - 1))
-    return solution.ys + shifts * slopes
+def _slope(f: Field, t: float, y: Tensor) -> Tensor:
+    return f(t, y)

@@ -1,42 +1,61 @@
-"""torchdiffeq's interface: ``odeint``, ``odeint_adjoint`` and ``odeint_event``.
+"""torchdiffeq's interface: ``odeint``, ``odeint_adjoint``, ``odeint_event``, ``odeint_dense``.
 
-A script written for torchdiffeq runs after changing its import. What differs is listed in the
+A script written for torchdiffeq 0.2.5 runs after changing its import. What differs is listed in the
 book's page "Coming from torchdiffeq".
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from odenet.adjoint import Adjoint, Backprop
+from odenet.adjoint.backsolve import BackwardSolve
 from odenet.events import solve_event
 from odenet.ode import Solver, solve
-from odenet.solvers import METHODS, Adaptive, Control, Field, FixedSteps, rms
+from odenet.packing import Function, PackedField, Packing
+from odenet.solvers import (
+    METHODS,
+    Adaptive,
+    Control,
+    Decision,
+    Field,
+    FixedSteps,
+    InitialValueProblem,
+    SlopeHistory,
+    SolveStats,
+    Step,
+)
+from odenet.solvers.modified import Modified, OneSided
+from odenet.solvers.scipy_solver import SciPySolver
 
 # torchdiffeq's names of the methods. Its "rk4" is the 3/8 rule.
 FIXED = {
     "euler": "euler",
     "midpoint": "midpoint",
     "heun2": "heun",
+    "heun3": "heun3",
     "rk4": "rk4_38",
     "explicit_adams": "explicit_adams",
     "implicit_adams": "implicit_adams",
+    "fixed_adams": "implicit_adams",
 }
 ADAPTIVE = {
     "adaptive_heun": "heun",
+    "fehlberg2": "fehlberg2",
     "bosh3": "bosh3",
     "dopri5": "dopri5",
     "tsit5": "tsit5",
     "dopri8": "dopri8",
-    "scipy_vode": "scipy_vode",
-    "scipy_lsoda": "scipy_lsoda",
 }
+SCIPY = {"scipy_solver": "", "scipy_vode": "scipy_vode", "scipy_lsoda": "scipy_lsoda"}
 # torchdiffeq's option -> ours, of Adaptive
 OPTIONS = {
     "first_step": "initial",
@@ -47,11 +66,21 @@ OPTIONS = {
     "max_step": "max_step",
     "max_num_steps": "max_steps",
 }
+# Options that change nothing here, though they are right.
+WITHOUT_EFFECT = {"norm", "dtype", "eps", "grid_points", "interp", "max_order", "max_iters"}
 Options = Mapping[str, Any]
 
 
+class ArgumentError(ValueError, AssertionError):  # torchdiffeq raises the latter
+    """An argument out of range."""
+
+
+class ArgumentTypeError(TypeError, AssertionError):
+    """An argument of the wrong type."""
+
+
 def odeint(
-    func: Callable[[Tensor, Any], Any],
+    func: Function,
     y0: Any,
     t: Tensor,
     *,
@@ -66,20 +95,24 @@ def odeint(
     Args:
         func: the field ``func(t, y)``; takes the time as a tensor without dimensions.
         y0: a tensor or a tuple of tensors, real or complex.
-        t: the times, a one-dimensional tensor, rising or falling strictly.
+        t: the times, a one-dimensional tensor of floating-point numbers, rising or falling
+            strictly. One alone gives ``y0``.
         rtol, atol: tolerances: numbers, tensors like the state, or a tuple with one for each state.
         method: torchdiffeq's name of one; "dopri5" by default.
-        options: of the method: ``first_step``, ``safety``, ``ifactor``, ``dfactor``, ``min_step``,
-            ``max_step``, ``max_num_steps``, ``norm``; ``step_size`` or ``grid_constructor`` for
-            methods with fixed steps.
-        event_fn: stop where ``event_fn(t, y)`` changes its sign; ``t`` is then the start alone.
+        options: of adaptive methods: ``first_step``, ``safety``, ``ifactor``, ``dfactor``,
+            ``min_step``, ``max_step``, ``max_num_steps``, ``norm``, ``jump_t``, ``step_t``; of
+            methods with fixed steps: ``step_size`` or ``grid_constructor``, and ``perturb``; of
+            "scipy_solver": ``solver``. Others are a warning.
+        event_fn: stop where ``event_fn(t, y)`` changes its sign; ``t`` then holds the start, and a
+            time that says the direction.
 
     Returns:
         The states, like ``y0`` with the time in front; with ``event_fn`` the event's time, and the
         states at start and event.
 
     Raises:
-        TypeError, ValueError, SolveError: as ``solve``; ``ValueError`` for an unknown option.
+        TypeError, ValueError, SolveError: as ``solve``; those that are an ``AssertionError`` in
+            torchdiffeq are one here, too.
 
     Example:
         >>> import torch
@@ -87,14 +120,12 @@ def odeint(
         >>> odeint(lambda t, y: -y, torch.ones(3), torch.linspace(0, 1, 5)).shape
         torch.Size([5, 3])
     """
-    packing = _Packing(y0)
-    method = method or "dopri5"
-    solver = Solver(*_scheme(method, rtol, atol, options, packing, func, t), Backprop())
-    return _solve(func, y0, t, solver, packing, _params(func, None), event_fn)
+    call = _Call(func, y0, t, method, rtol, atol, options)
+    return call.solve(Backprop(), event_fn, None)
 
 
 def odeint_adjoint(
-    func: Callable[[Tensor, Any], Any],
+    func: Function,
     y0: Any,
     t: Tensor,
     *,
@@ -128,8 +159,8 @@ def odeint_adjoint(
         As ``odeint``.
 
     Raises:
-        TypeError, ValueError, SolveError: as ``odeint``; ``TypeError`` for a plain function without
-            ``adjoint_params``.
+        TypeError, ValueError, SolveError: as ``odeint``; ``ValueError`` for a function that is no
+            module without ``adjoint_params``.
 
     Example:
         >>> import torch
@@ -142,32 +173,44 @@ def odeint_adjoint(
         >>> field.weight.grad.shape
         torch.Size([2, 2])
     """
-    packing = _Packing(y0)
-    method = method or "dopri5"
-    params = _params(func, adjoint_params)
-    back = dict(adjoint_options or {})
+    if adjoint_params is None and not isinstance(func, nn.Module):
+        raise ValueError(
+            "func must be an nn.Module, whose parameters are differentiated; or give "
+            "adjoint_params, an empty tuple if there are none"
+        )
+    call = _Call(func, y0, t, method, rtol, atol, options)
+    if adjoint_method not in (None, call.name) and options and adjoint_options is None:
+        raise ValueError(
+            f"options are those of {call.name}: give adjoint_options for {adjoint_method}, too"
+        )
+    forward = {k: v for k, v in (options or {}).items() if k != "norm"}
+    back = dict(forward if adjoint_options is None else adjoint_options)
     norm = back.pop("norm", None)
-    if norm not in (None, "seminorm"):
-        raise ValueError(f"adjoint_options['norm'] must be 'seminorm' or absent, got {norm!r}")
-    rule_method, rule_control = _scheme(
-        adjoint_method or method,
+    backward = _Call(
+        func,
+        y0,
+        t,
+        adjoint_method or call.name,
         rtol if adjoint_rtol is None else adjoint_rtol,
         atol if adjoint_atol is None else adjoint_atol,
-        back or (options if adjoint_method is None else None),
-        packing,
-        func,
-        t,
+        back if options is None else {**back, "norm": options.get("norm")},
+        suffix="_adjoint",
     )
-    if isinstance(rule_control, Adaptive):
-        counted = () if norm == "seminorm" else params or ()
-        rule_control = replace(rule_control, norm=packing.adjoint_norm(rule_control.norm, counted))
-    rule = Adjoint(rule_control, seminorm=False, method=METHODS[rule_method], scaled=False)
-    solver = Solver(*_scheme(method, rtol, atol, options, packing, func, t), rule)
-    return _solve(func, y0, t, solver, packing, params, event_fn)
+    control = backward.control
+    if isinstance(control, Adaptive):  # the largest norm of the parts, not that of all entries
+        control = replace(control, norm=partial(_same, control.norm))
+    settings = {"control": control, "method": backward.method, "scaled": False}
+    if callable(norm):
+        rule: Adjoint = _NormedAdjoint(**settings, norm=norm, packing=call.packing)
+    elif norm in (None, "seminorm"):
+        rule = Adjoint(**settings, seminorm=norm is not None)
+    else:
+        raise ValueError(f"adjoint_options['norm'] must be a function or 'seminorm', got {norm!r}")
+    return call.solve(rule, event_fn, adjoint_params)
 
 
 def odeint_event(
-    func: Callable[[Tensor, Any], Any],
+    func: Function,
     y0: Any,
     t0: Tensor,
     *,
@@ -203,144 +246,261 @@ def odeint_event(
         >>> round(time.item(), 3)
         3.0
     """
+    if not isinstance(t0, Tensor):
+        raise ArgumentTypeError(f"t0 must be a tensor with one time, got {type(t0).__name__}")
     direction = -1.0 if reverse_time else 1.0
     ts = torch.stack((t0.reshape(()), t0.reshape(()).detach() + direction))
     return odeint_interface(func, y0, ts, event_fn=event_fn, **settings)
 
 
-def _solve(
-    func: Callable[[Tensor, Any], Any],
+def odeint_dense(
+    func: Function,
     y0: Any,
-    t: Tensor,
-    solver: Solver,
-    packing: _Packing,
-    params: Sequence[Tensor] | None,
-    event_fn: Callable[[Tensor, Any], Tensor] | None,
-) -> Any:
-    field = packing.field(func, t)
-    if event_fn is None:
-        solution = solve(field, packing.pack(y0), t, solver, params=params)
-        return packing.unpack(solution.ys)
-    backwards = len(t) > 1 and bool(t[1] < t[0])
-    time, solution = solve_event(
-        field,
-        packing.pack(y0),
-        float(t[0].detach()),
-        lambda s, y: event_fn(s, packing.unpack(y)),
-        solver,
-        end=-math.inf if backwards else math.inf,
-        params=params,
-    )
-    return time, packing.unpack(solution.ys)
+    t0: Tensor,
+    t1: Tensor,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: str | None = None,
+    options: Options | None = None,
+) -> Callable[[float | Tensor], Any]:
+    """torchdiffeq's ``odeint_dense``: the solution as a function of the time.
+
+    Args:
+        func, y0, rtol, atol, method, options: as for ``odeint``.
+        t0, t1: start and end, tensors with one entry.
+
+    Returns:
+        A function that gives the states at a time, or at several times in a dimension in front.
+
+    Raises:
+        TypeError, ValueError, SolveError: as ``odeint``.
+
+    Example:
+        >>> import torch
+        >>> from odenet import odeint_dense
+        >>> y0 = torch.ones(3, dtype=torch.float64)
+        >>> y = odeint_dense(lambda t, y: -y, y0, torch.tensor(0.0), torch.tensor(1.0))
+        >>> round(y(0.5)[0].item(), 4)  # exp(-0.5)
+        0.6065
+    """
+    ts = torch.stack([torch.as_tensor(t).reshape(()) for t in (t0, t1)])
+    call = _Call(func, y0, ts, method, rtol, atol, options)
+    solver = Solver(call.method, call.control)
+    solution = solve(call.field, call.packing.pack(y0), ts.tolist(), solver, dense=True)
+    return lambda t: call.packing.unpack(solution(t))
 
 
-def _params(func: Any, given: Sequence[Tensor] | None) -> Sequence[Tensor] | None:
-    if given is None and isinstance(func, nn.Module):
-        return tuple(func.parameters())
-    return given
+class _Call:
+    """What was asked for, in terms of ``solve``.
+
+    ``suffix`` is that of the callbacks' names.
+    """
+
+    def __init__(
+        self,
+        func: Function,
+        y0: Any,
+        t: Any,
+        method: str | None,
+        rtol: Any,
+        atol: Any,
+        options: Options | None,
+        suffix: str = "",
+    ) -> None:
+        self.func, self.t, self.name = func, _checked(t), method or "dopri5"
+        self.packing = Packing(y0)
+        self.field = PackedField(func, self.packing, self.packing.pack(y0))
+        self.tolerances = [
+            self.packing.tolerance(name, value) for name, value in (("rtol", rtol), ("atol", atol))
+        ]
+        rest = dict(options or {})
+        self.method, self.control = self._scheme(rest)
+        for option in rest.keys() - WITHOUT_EFFECT:
+            warnings.warn(f"{self.name} has no option {option!r}: it is ignored", stacklevel=4)
+        self._watch(suffix)
+
+    def solve(
+        self,
+        rule: Any,
+        event_fn: Callable[[Tensor, Any], Tensor] | None,
+        params: Iterable[Tensor] | None,
+    ) -> Any:
+        solver, packing = Solver(self.method, self.control, rule), self.packing
+        y0, given = packing.pack(packing.y0), None if params is None else tuple(params)
+        if event_fn is None and len(self.t) == 1:
+            return packing.unpack(y0[None])
+        if event_fn is None:
+            recorded = not (self.name in SCIPY and isinstance(rule, Backprop))
+            if not recorded and (y0.requires_grad or _trained(self.func)):
+                warnings.warn(
+                    f"{self.name} keeps its steps to itself, so the solution has no gradient: take "
+                    "odeint_adjoint for one",
+                    stacklevel=3,
+                )
+            with torch.set_grad_enabled(recorded and torch.is_grad_enabled()):
+                return packing.unpack(solve(self.field, y0, self.t, solver, params=given).ys)
+        if len(self.t) != 2:
+            raise ValueError(
+                f"t must hold two times where event_fn is given, the start and one that says the "
+                f"direction, got {len(self.t)}"
+            )
+        time, solution = solve_event(
+            self.field,
+            y0,
+            self.t[0],
+            lambda s, y: event_fn(s, packing.unpack(y)),
+            solver,
+            end=math.inf if self.t[1] > self.t[0] else -math.inf,
+            params=given,
+        )
+        return time, packing.unpack(solution.ys)
+
+    def _scheme(self, rest: dict[str, Any]) -> tuple[Any, Control]:
+        """Our method and control; options that are understood are taken out of ``rest``."""
+        if self.name in FIXED:
+            method: Any = METHODS[FIXED[self.name]]
+            if rest.pop("perturb", False):
+                method = OneSided(method, None)
+            return method, self._fixed(
+                rest.pop("step_size", None), rest.pop("grid_constructor", None)
+            )
+        if self.name in ADAPTIVE:
+            method = METHODS[ADAPTIVE[self.name]]
+        elif self.name == "scipy_solver":
+            method = SciPySolver(rest.pop("solver", "LSODA"))
+        elif self.name in SCIPY:
+            method = METHODS[SCIPY[self.name]]
+        else:
+            known = ", ".join((*FIXED, *ADAPTIVE, *SCIPY))
+            raise ValueError(f"unknown method {self.name!r}; known: {known}")
+        settings: dict[str, Any] = {"max_steps": None}
+        settings["norm"] = self.packing.norm(rest.pop("norm", None))
+        for option in rest.keys() & OPTIONS.keys():
+            value = rest.pop(option)
+            settings[OPTIONS[option]] = value.item() if isinstance(value, Tensor) else value
+        if self.name in ADAPTIVE:
+            jumps = [torch.as_tensor(rest.pop(k, ())).reshape(-1) for k in ("jump_t", "step_t")]
+            settings["jump_times"] = torch.cat(jumps)
+        return method, Adaptive(*self.tolerances, **settings)
+
+    def _fixed(self, size: Any, constructor: Any) -> FixedSteps:
+        if constructor is None:
+            return FixedSteps(size=size.item() if isinstance(size, Tensor) else size)
+        if size is not None:
+            raise ValueError("step_size and grid_constructor must not be given together")
+        return _Grid(constructor=lambda t: constructor(self.func, self.packing.y0, t.to(self.t)))
+
+    def _watch(self, suffix: str) -> None:
+        """Let the field's callbacks see the steps."""
+        names = ("callback_step", "callback_accept_step", "callback_reject_step")
+        calls: dict[str, Any] = {name: getattr(self.func, name + suffix, None) for name in names}
+        has = {name for name, call in calls.items() if call is not None}
+        sees = set() if self.name in SCIPY else set(names[:1] if self.name in FIXED else names)
+        if has - sees:
+            warnings.warn(f"{self.name} does not call {sorted(has - sees)}", stacklevel=5)
+        packing = self.packing if not suffix else None  # the adjoint's state is no state of y0's
+
+        def watcher(name: str) -> Callable[[float, Tensor, float], None]:
+            def watch(t: float, y: Tensor, dt: float) -> None:
+                if calls[name] is not None:
+                    state = packing.unpack(y) if packing else y
+                    calls[name](y.new_tensor(t), state, y.new_tensor(abs(dt)))
+
+            return watch
+
+        if has & sees:
+            self.method = _WatchedMethod(self.method, watcher(names[0]))
+            if isinstance(self.control, Adaptive):
+                rest = vars(self.control)
+                self.control = _WatchedControl(
+                    **rest, accept=watcher(names[1]), reject=watcher(names[2])
+                )
 
 
-def _scheme(
-    method: str,
-    rtol: Any,
-    atol: Any,
-    options: Options | None,
-    packing: _Packing,
-    func: Any,
-    t: Any,
-) -> tuple[str, Control]:
-    """Our method and control for torchdiffeq's arguments."""
+def _same(norm: Callable[[Tensor], Any], x: Tensor) -> Any:
+    return norm(x)
+
+
+def _trained(func: Any) -> bool:
+    return isinstance(func, nn.Module) and any(p.requires_grad for p in func.parameters())
+
+
+def _checked(t: Any) -> Tensor:
     if not isinstance(t, Tensor):
-        raise TypeError(f"t must be a 1-D tensor of times, got {type(t).__name__}")
-    given = dict(options or {})
-    control: Control
-    if method in FIXED:
-        allowed = ["step_size", "grid_constructor"]
-        grid = given.pop("grid_constructor", None)
-        points = None if grid is None else tuple(grid(func, packing.y0, t).tolist())
-        control = FixedSteps(size=given.pop("step_size", None), grid=points)
-    elif method in ADAPTIVE:
-        allowed = ["norm", *OPTIONS]
-        settings = {OPTIONS[k]: given.pop(k) for k in list(given) if k in OPTIONS}
-        norm = given.pop("norm", None)
-        settings["norm"] = rms if norm is None else packing.norm(norm)
-        control = Adaptive(packing.tolerance(rtol), packing.tolerance(atol), **settings)
-    else:
-        raise ValueError(f"unknown method {method!r}; known: {', '.join((*FIXED, *ADAPTIVE))}")
-    if given:
-        raise ValueError(f"unknown options {sorted(given)} for {method}; known: {allowed}")
-    return (FIXED | ADAPTIVE)[method], control
+        raise ArgumentTypeError(f"t must be a 1-D tensor of times, got {type(t).__name__}")
+    if not t.is_floating_point():
+        raise TypeError(f"t must hold floating-point numbers, got {t.dtype}")
+    if t.dim() != 1 or not len(t):
+        raise ArgumentError(f"t must be one-dimensional and not empty, got shape {tuple(t.shape)}")
+    gaps = t.diff()
+    if not ((gaps > 0).all() or (gaps < 0).all()):
+        raise ArgumentError(f"t must rise or fall strictly, got {t.tolist()}")
+    return t
 
 
-class _Packing:
-    """States as one real tensor and back; a single real tensor is left as it is."""
+@dataclass(frozen=True)
+class _Grid(FixedSteps):
+    """Steps between the times that ``constructor`` makes of the output times."""
 
-    def __init__(self, y0: Any) -> None:
-        self.y0 = y0
-        self.states = y0 if isinstance(y0, (tuple, list)) else (y0,)
-        for y in self.states:
-            if not isinstance(y, Tensor) or not (y.is_floating_point() or y.is_complex()):
-                kind = y.dtype if isinstance(y, Tensor) else type(y).__name__
-                raise TypeError(f"states must be floating-point or complex tensors, got {kind}")
-        self.plain = isinstance(y0, Tensor) and not y0.is_complex()
-        self.sizes = [_reals(y) for y in self.states]
+    constructor: Any = None
 
-    def pack(self, y: Any) -> Tensor:
-        if self.plain:
-            return y
-        states = y if isinstance(self.y0, (tuple, list)) else (y,)
-        real = (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x for x in states)
-        return torch.cat([x.reshape(-1) for x in real])
-
-    def unpack(self, vector: Tensor) -> Any:
-        """The states in a vector, or in a stack of them along the first dimension."""
-        if self.plain:
-            return vector
-        lead = vector.shape[:-1]
-        states = []
-        for piece, like in zip(vector.split(self.sizes, dim=-1), self.states, strict=True):
-            if like.is_complex():
-                piece = torch.view_as_complex(piece.reshape(*lead, *like.shape, 2))
-            states.append(piece.reshape(*lead, *like.shape))
-        return tuple(states) if isinstance(self.y0, (tuple, list)) else states[0]
-
-    def field(self, func: Callable[[Tensor, Any], Any], t: Tensor) -> Field:
-        times = t.detach()
-        return lambda s, y: self.pack(func(times.new_full((), s), self.unpack(y)))
-
-    def norm(self, norm: Callable[[Any], Tensor]) -> Callable[[Tensor], Tensor]:
-        return lambda x: norm(self.unpack(x))
-
-    def adjoint_norm(
-        self, norm: Callable[[Tensor], Any], params: Sequence[Tensor]
-    ) -> Callable[[Tensor], float]:
-        """torchdiffeq's norm of a backward solve: the largest of its parts'.
-
-        The parts are the state, the adjoint, and the gradient of each of ``params``.
-        """
-        shape = self.y0.shape if self.plain else (sum(self.sizes),)
-        n = sum(self.sizes)
-        sizes = [n, n, *(_reals(p) for p in params if p.requires_grad)]
-
-        def largest(x: Tensor) -> float:
-            y, a, *gradients = x[: sum(sizes)].split(sizes)
-            norms = [float(norm(y.view(shape))), float(norm(a.view(shape))), *map(rms, gradients)]
-            return math.nan if any(map(math.isnan, norms)) else max(norms)
-
-        return largest
-
-    def tolerance(self, value: Any) -> Any:
-        """A number, a tensor like the state, or one of these for each state of a tuple."""
-        if self.plain or not isinstance(value, (tuple, list, Tensor)):
-            return value
-        values = [value] * len(self.states) if isinstance(value, Tensor) else value
-        spread = []
-        for v, y in zip(values, self.states, strict=True):
-            full = torch.as_tensor(v, device=y.device).expand(y.shape)
-            spread.append((torch.stack((full, full), -1) if y.is_complex() else full).reshape(-1))
-        return torch.cat(spread)
+    def _stop_times(self, ts: Sequence[Any]) -> list[Any]:
+        times = [torch.as_tensor(t, dtype=torch.float64) for t in ts]
+        grid = self.constructor(torch.stack(times)).unbind()
+        if grid[0] != ts[0] or grid[-1] != ts[-1]:
+            raise ArgumentError(
+                f"grid_constructor must give times from {ts[0]} to {ts[-1]}, got {grid[0]} to "
+                f"{grid[-1]}"
+            )
+        inside = grid[1:-1] if isinstance(ts[0], Tensor) else [t.item() for t in grid[1:-1]]
+        return [*inside, ts[-1]]
 
 
-def _reals(x: Tensor) -> int:
-    """How many real numbers a tensor holds."""
-    return x.numel() * (2 if x.is_complex() else 1)
+@dataclass(frozen=True, eq=False)
+class _WatchedMethod(Modified):
+    """Calls ``before(t, y, dt)`` before each step."""
+
+    before: Callable[[float, Tensor, float], None]
+
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
+        self.before(t, y, t1 - t)
+        return self.method.step(f, t, t1, y, history)
+
+
+@dataclass(frozen=True, eq=False)
+class _WatchedControl(Adaptive):
+    """Calls ``accept(t, y, dt)`` or ``reject(t, y, dt)`` after each step."""
+
+    accept: Any = None
+    reject: Any = None
+
+    def adapt(self, step: Step, previous: Decision | None) -> Decision:
+        decision = super().adapt(step, previous)
+        (self.accept if decision.accepted else self.reject)(step.t0, step.y0, step.h)
+        return decision
+
+
+@dataclass(frozen=True, eq=False)
+class _NormedAdjoint(Adjoint):
+    """``Adjoint`` with an error norm of its user's."""
+
+    norm: Any = None
+    packing: Any = None
+
+    def _backward(self, problem: InitialValueProblem, stats: SolveStats) -> BackwardSolve:
+        own = {"measure": self.norm, "packing": self.packing}
+        return _NormedBackwardSolve(**vars(super()._backward(problem, stats)), **own)
+
+
+@dataclass(frozen=True, eq=False)
+class _NormedBackwardSolve(BackwardSolve):
+    measure: Any = None
+    packing: Any = None
+
+    def _largest(self, states: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+        """Of time (whose gradient is not solved for here), state, adjoint and gradients."""
+        parts = [self.packing.unpack(x) for x in states]
+        flat = [x for part in parts for x in (part if isinstance(part, tuple) else (part,))]
+        norm: Tensor = self.measure((states[0].new_zeros(()), *flat, *gradients))
+        return norm

@@ -9,16 +9,18 @@ import pytest
 from replication.runner.sources import imports
 
 ROOT = Path(__file__).parents[1]
-SOLVE = {"solvers", "adjoint", "ode"}
+SOLVE = {"solvers", "adjoint", "field", "ode"}
 SHARED = {"classify", "compiled_training", "device", "memory", "peers", "plots", "probe", "style"}
 SHARED |= {"tables", "trained", "training"}
 BELOW = {  # part of a package -> what it may import, besides itself
     "odenet.solvers": set(),
     "odenet.adjoint": {"odenet.solvers"},
     "odenet.compile": {"odenet.solvers", "odenet.adjoint"},
-    "odenet.ode": {"odenet.solvers", "odenet.adjoint", "odenet.compile"},
+    "odenet.field": {"odenet.solvers"},
+    "odenet.packing": {"odenet.solvers"},
+    "odenet.ode": {"odenet.solvers", "odenet.adjoint", "odenet.compile", "odenet.field"},
     "odenet.events": {f"odenet.{part}" for part in SOLVE},
-    "odenet.torchdiffeq": {f"odenet.{part}" for part in SOLVE | {"events"}},
+    "odenet.torchdiffeq": {f"odenet.{part}" for part in SOLVE | {"events", "packing"}},
     "odenet.models": {f"odenet.{part}" for part in SOLVE},
     "odenet": {f"odenet.{part}" for part in SOLVE | {"events", "torchdiffeq"}},
     "replication": set(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from odenet.adjoint.backsolve import BackwardSolve
+from odenet.adjoint.backsolve import BackwardSolve, Path
 from odenet.adjoint.function import Pullback, with_pullback
 from odenet.solvers import Control, InitialValueProblem, Method, Solution, SolveStats, sample
 
@@ -18,13 +18,16 @@ class Adjoint:
     Backwards from the last output time, one solve carries the state ``y``, the adjoint ``a`` with
     ``da/dt = -a df/dy``, and the parameter gradient, the integral of ``a df/dtheta``. At each
     output time the loss's gradient there is added to ``a``. Memory does not grow with the steps.
-    The gradient has an error of the order of the tolerance, and is differentiable once.
+    The gradient has an error of the order of the tolerance, and is differentiable once. It is
+    worthless where the state cannot be solved backwards: a state that misses the forward solution
+    by half its size is a ``RuntimeWarning``.
 
     Args:
         control: of the backward solve; by default that of the forward solve.
-        seminorm: leave the parameter integral out of the error norm (Kidger, Chen, Lyons 2021),
-            which saves rejected steps and costs next to no accuracy.
-        method: of the backward solve; by default that of the forward solve.
+        seminorm: leave the parameter integral out of the error norm (Kidger, Chen, Lyons 2021). It
+            saves rejected steps, and costs little accuracy where the parameters act as smoothly in
+            time as state and adjoint do; a parameter of a fast forcing gets a wrong gradient.
+        method: of the backward solve, or its name; by default that of the forward solve.
         scaled: solve the adjoint in units of its own size, so that a tolerance means the same
             accuracy whatever constant multiplies the loss. Without it, absolute tolerances are in
             the units of the loss, as in the paper and in torchdiffeq: cheaper where the loss is a
@@ -43,8 +46,8 @@ class Adjoint:
     """
 
     control: Control | None = None
-    seminorm: bool = True
-    method: Method | None = None
+    seminorm: bool = False
+    method: Method | str | None = None
     scaled: bool = True
 
     needs_params = True
@@ -57,8 +60,9 @@ class Adjoint:
         backward = self._backward(problem, stats)
 
         def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
-            ys = sample(problem.steps(stats.forward), y0, problem.ts)
-            return ys, [ys], backward.pullback
+            path = Path(problem.steps(stats.forward))
+            ys = sample(path, y0, problem.ts)
+            return ys, [ys, *path.end_slope()], backward.pullback
 
         return Solution(problem.ts, with_pullback(primal, problem.y0, *problem.params), stats)
 

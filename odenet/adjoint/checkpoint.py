@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor
 
+from odenet.adjoint.dependence import check_complete, check_same, check_unchanged
 from odenet.adjoint.function import Pullback, vjp, with_pullback
 from odenet.solvers import (
+    Field,
     InitialValueProblem,
     SlopeHistory,
     Solution,
     SolveStats,
+    Step,
     StepMethod,
     covered,
 )
+from odenet.solvers.modified import Modified
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,9 @@ class Checkpoint:
     The forward pass keeps where each accepted step began: its state and the slopes it went on
     from. The backward pass repeats the steps from last to first and pulls back through each, which
     costs the evaluations of the accepted steps once more. So ``f`` must give the same slope when it
-    is called again. Differentiable once. (Griewank 1992; Gholami, Keutzer, Biros 2019.)
+    is called again: each repeated step is compared with the first one, and ``RuntimeError`` raised
+    where they differ. Random numbers, as of dropout under ``FixedSteps``, are drawn again.
+    Differentiable once. (Griewank 1992; Gholami, Keutzer, Biros 2019.)
 
     Example:
         >>> import torch, odenet
@@ -48,6 +54,7 @@ class Checkpoint:
         if not problem.wants_gradient:
             return problem.solve()
         ts, stats = problem.ts, SolveStats()
+        problem = self._repeatable(problem)
 
         def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
             spans: list[Span] = []
@@ -60,13 +67,52 @@ class Checkpoint:
                 spans.append(Span(step.t0, step.t1, history.times, inside, done))
                 saved += (step.y0, *history.slopes)
                 done, history = done + len(inside), step.history
+            saved.append(step.y1)
             return torch.cat(pieces), saved, self._replay(problem, spans, stats).pullback
 
         ys = with_pullback(primal, problem.y0, *problem.params)
         return Solution(ts, ys, stats)
 
+    def _repeatable(self, problem: InitialValueProblem) -> InitialValueProblem:
+        return replace(problem, method=Repeatable(cast(StepMethod, problem.method), {}))
+
     def _replay(self, problem: InitialValueProblem, spans: list[Span], stats: SolveStats) -> Replay:
         return Replay(problem, spans, stats)
+
+
+@dataclass(frozen=True, eq=False)
+class Repeatable(Modified):
+    """Steps that, made a second time, draw the random numbers of the first.
+
+    ``states`` are those of the generators where each step began that drew any.
+    """
+
+    states: dict[tuple[float, float], list[Tensor]]
+
+    def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
+        if (t, t1) in self.states:
+            devices = [] if y.device.type == "cpu" else [y.device]
+            with torch.random.fork_rng(devices, device_type=y.device.type):
+                _set_random_states(y.device, self.states[t, t1])
+                return self.method.step(f, t, t1, y, history)
+        before = _random_states(y.device)
+        step = self.method.step(f, t, t1, y, history)
+        if not all(map(torch.equal, before, _random_states(y.device))):
+            self.states[t, t1] = before
+        return step
+
+
+def _random_states(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if device.type != "cpu":
+        states.append(torch.get_device_module(device).get_rng_state(device))
+    return states
+
+
+def _set_random_states(device: torch.device, states: Sequence[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1], device)
 
 
 @dataclass(frozen=True)
@@ -97,14 +143,16 @@ class Replay:
     ) -> list[Tensor]:
         """Carry the cotangent of the state, and of the slopes behind it, back to ``ts[0]``."""
         counts = self.stats.begin_backward()
+        check_unchanged(self.problem)
         y0, *params = inputs
         carried = [torch.zeros_like(y0)]
         totals = [torch.zeros_like(p) for p in params]
-        end = len(saved)
+        end = len(saved) - 1
         for span in reversed(self.spans):
             start = end - 1 - len(span.history)
             rows = cotangent[span.rows]
-            carried, shares = self.pull(span, saved[start:end], params, carried, rows)
+            kept = saved[start:end], saved[end]
+            carried, shares = self.pull(span, *kept, params, carried, rows)
             totals = [total + share for total, share in zip(totals, shares, strict=True)]
             counts.accepted += 1
             end = start
@@ -114,16 +162,21 @@ class Replay:
         self,
         span: Span,
         saved: Sequence[Tensor],
+        end: Tensor,
         params: Sequence[Tensor],
         carried: Sequence[Tensor],
         rows: Tensor,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Through one step: the cotangents of what was ``saved``, and of the parameters.
 
-        ``carried`` are the cotangents of what the step leaves, ``rows`` those of its outputs.
+        ``end`` is where the step ended, ``carried`` are the cotangents of what the step leaves,
+        ``rows`` those of its outputs.
         """
         leaves = [x.detach().requires_grad_() for x in saved]
         outputs = self._replay(span, *leaves)
+        check_same(outputs[0], end, end - saved[0])
+        if span is self.spans[-1]:
+            check_complete(self.problem, outputs, [*leaves, *params])
         # No one goes on from the slopes of the last step: its cotangents end with the state.
         pairs = list(zip(outputs, carried, strict=False))
         if span.inside:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from odenet.adjoint.backsolve import BackwardSolve
+from odenet.adjoint.backsolve import BackwardSolve, Path
 from odenet.adjoint.function import Pullback, with_pullback
 from odenet.solvers import (
     Control,
@@ -28,9 +28,8 @@ class InterpolatedAdjoint:
     problem, and memory grows with the accepted steps. Differentiable once.
 
     Args:
-        control: of the backward solve; by default that of the forward solve. Its error norm is
-            taken over the adjoint alone.
-        method: of the backward solve; by default that of the forward solve.
+        control: of the backward solve; by default that of the forward solve.
+        method: of the backward solve, or its name; by default that of the forward solve.
         scaled: solve the adjoint in units of its own size, as for ``Adjoint``.
 
     Example:
@@ -45,7 +44,7 @@ class InterpolatedAdjoint:
     """
 
     control: Control | None = None
-    method: Method | None = None
+    method: Method | str | None = None
     scaled: bool = True
 
     needs_params = True
@@ -57,7 +56,8 @@ class InterpolatedAdjoint:
         stats = SolveStats()
 
         def primal(y0: Tensor, *params: Tensor) -> tuple[Tensor, list[Tensor], Pullback]:
-            trajectory = Trajectory(problem.steps(stats.forward))
+            path = Path(problem.steps(stats.forward))
+            trajectory = Trajectory(path)
             ys = sample(trajectory.steps, y0, problem.ts)
             backward = BackwardSolve(
                 problem,
@@ -67,6 +67,7 @@ class InterpolatedAdjoint:
                 scaled=self.scaled,
                 trajectory=trajectory,
             )
-            return ys, [ys, *trajectory.tensors], backward.pullback
+            saved = [ys, *trajectory.tensors, *path.end_slope()]
+            return ys, saved, backward.pullback
 
         return Solution(problem.ts, with_pullback(primal, problem.y0, *problem.params), stats)

@@ -136,4 +136,6 @@ class ConvField(nn.Module):
 
 def group_norm(channels: int) -> nn.GroupNorm:
     """The normalization of all convolutional models: at most 32 groups of equal size."""
+    if channels < 1 or channels > 32 and channels % 32:
+        raise ValueError(f"channels must be 1 to 32 or a multiple of 32, got {channels}")
     return nn.GroupNorm(min(32, channels), channels)

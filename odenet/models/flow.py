@@ -2,11 +2,11 @@
 
 A *carrier* is a field on states (..., d + 1): a point z and the logarithm of its density, with
 ``dz/dt = f(t, z)`` and ``d log p / dt = -tr df/dz`` (Chen et al. 2018, Theorem 1). It may take one
-more coordinate, its *effort*: the integral of ``|f|^2 + |df/dz|^2`` (Finlay et al. 2020).
+more coordinate, its *effort*: the integral of ``|f|^2 + |df/dz|^2`` (Finlay et al. 2020). One that
+does not, says so by ``carries_effort = False``.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ class ExactTrace(nn.Module):
         >>> ExactTrace(MLPField(2, 16, 2))(0.0, torch.zeros(5, 3)).shape
         torch.Size([5, 3])
     """
+
+    carries_effort = False  # it would take one more coordinate for one of the point's
 
     def __init__(self, field: nn.Module) -> None:
         super().__init__()
@@ -59,6 +61,8 @@ class EstimatedTrace(nn.Module):
         torch.Size([5, 3])
     """
 
+    carries_effort = False  # it would take one more coordinate for one of the point's
+
     def __init__(self, field: nn.Module, noise: Tensor) -> None:
         super().__init__()
         self.field = field
@@ -72,13 +76,14 @@ class EstimatedTrace(nn.Module):
 
 
 def _differentiable(field: nn.Module, t: float, state: Tensor) -> tuple[Tensor, Tensor]:
-    """The points of a state and the field there, as a function of them."""
-    with torch.enable_grad():
-        z = state[..., :-1]
-        z = z if z.requires_grad else z.detach().requires_grad_()
+    """The points of a state and the field there, as a function of them, in any mode of autograd."""
+    with torch.inference_mode(False), torch.enable_grad():
+        z = state[..., :-1].clone()  # of an inference tensor, only a copy can require gradients
+        z = z if z.requires_grad else z.requires_grad_()
         return z, field(t, z)
 
 
+@torch.inference_mode(False)
 def _pulled(y: Tensor, z: Tensor, cotangent: Tensor, wanted: bool) -> Tensor:
     """The cotangent times the Jacobian; itself differentiable where that is ``wanted``."""
     if not y.requires_grad:
@@ -128,9 +133,10 @@ class ContinuousFlow(nn.Module):
     ) -> tuple[Tensor, Tensor, SolveStats]:
         """The points at time 1 of paths that start at z (..., d), their log-density, the cost.
 
-        With ``effort`` the second tensor is (..., 2): log-density and effort of the path.
+        With ``effort`` the second tensor is (..., 2): log-density and effort of the path. Raises
+        ValueError for a carrier without it, such as ``ExactTrace``.
         """
-        state = torch.cat((z, log_normal(z)[..., None], *_zeros(z, effort)), -1)
+        state = self._state(z, log_normal(z), effort)
         solution = solve(self.carrier, state, (0.0, 1.0), solver or self.solver)
         return *_parted(solution.ys[-1], z.shape[-1], effort), solution.stats
 
@@ -154,24 +160,30 @@ class ContinuousFlow(nn.Module):
 
         Then what log-density and effort change on the way back, and the cost.
         """
-        state = torch.cat((x, *_zeros(x, True), *_zeros(x, effort)), -1)
+        state = self._state(x, torch.zeros_like(x[..., 0]), effort)
         solution = solve(self.carrier, state, (t, 0.0), solver or self.solver)
         return *_parted(solution.ys[-1], x.shape[-1], effort), solution.stats
 
     @torch.no_grad()
     def path(self, z: Tensor, ts: Times, solver: Solver | None = None) -> Tensor:
         """The points (len(ts), ..., d) at times ``ts`` of paths that are at z at the first."""
-        state = torch.cat((z, *_zeros(z, True)), -1)
+        state = self._state(z, torch.zeros_like(z[..., 0]), effort=False)
         return solve(self.carrier, state, ts, solver or self.solver).ys[..., :-1]
+
+    def _state(self, z: Tensor, log_p: Tensor, effort: bool) -> Tensor:
+        """What the carrier carries: points, log-density, and an effort of 0 if it is asked for."""
+        if effort and not getattr(self.carrier, "carries_effort", True):
+            raise ValueError(
+                f"{type(self.carrier).__name__} carries no effort: take PlanarField, or a carrier "
+                "of your own on states of one more coordinate"
+            )
+        coordinates = [log_p, torch.zeros_like(log_p)] if effort else [log_p]
+        return torch.cat((z, torch.stack(coordinates, -1)), -1)
 
 
 def log_normal(z: Tensor) -> Tensor:
     """The log-density (...) of the standard normal distribution at points (..., d)."""
     return -0.5 * z.square().sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
-
-
-def _zeros(z: Tensor, wanted: bool) -> Sequence[Tensor]:
-    return [torch.zeros_like(z[..., :1])] if wanted else []
 
 
 def _parted(state: Tensor, dims: int, effort: bool) -> tuple[Tensor, Tensor]:

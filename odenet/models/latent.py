@@ -29,8 +29,11 @@ class Recurrence(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The states (batch, steps, 25), the first of which follows a state of zeros."""
-        # Slicing inputs[:, i] instead would fill a zero gradient of full size at every step.
-        first, *others = self.read(inputs).unbind(1)
+        read = self.read(inputs)
+        if not read.shape[1]:
+            return read  # no step, no state
+        # Slicing read[:, i] instead would fill a zero gradient of full size at every step.
+        first, *others = read.unbind(1)
         states = [torch.tanh(first)]
         for x in others:
             states.append(torch.tanh(x + self.carry(states[-1])))
@@ -72,6 +75,7 @@ class LatentODE(nn.Module):
         ``timed``, the time since the observation before (for the first one: since time 0) and the
         time itself.
         """
+        _check_seen(times, values)
         seen = values
         if self.timed:
             gaps = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
@@ -105,12 +109,15 @@ class LatentODE(nn.Module):
         """The negative evidence lower bound (paper, Appendix E), in nats, mean over the batch.
 
         One posterior sample; Gaussian observations of standard deviation ``noise``; the divergence
-        from the standard normal prior counts ``kl_weight`` times.
+        from the standard normal prior counts ``kl_weight`` times. Raises ValueError for a ``noise``
+        of 0 or less.
         """
+        if not noise > 0:
+            raise ValueError(f"noise, a standard deviation, must be above 0, got {noise}")
         mean, log_variance = self.encode(times, values)
         draw = torch.randn(mean.shape, generator=generator).to(mean)
         path, stats = self.latent(mean + draw * (log_variance / 2).exp(), ts)
-        observed = path[torch.arange(len(index), device=index.device)[:, None], index]
+        observed = path[torch.arange(len(path), device=index.device)[:, None], index]
         nll = gaussian_nll(values, self.decoder(observed), values.new_tensor(log(noise)))
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         return (nll.sum((1, 2)) + kl_weight * kl).mean(), stats
@@ -140,7 +147,11 @@ class RNN(nn.Module):
         self.head = nn.Linear(RECURRENT, 2 * DIMS)
 
     def forward(self, times: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of observations 1, 2, ..., each given all before."""
+        """Mean and log standard deviation of observations 1, 2, ..., each given all before.
+
+        Of a curve that was seen once there is nothing to predict: (batch, 0, 2).
+        """
+        _check_seen(times, values)
         states = self.recurrence(self._inputs(values[:, :-1], times.diff(dim=1)))
         mean, log_std = self.head(states).chunk(2, -1)
         return mean, log_std.clamp(-6, 3)
@@ -154,9 +165,18 @@ class RNN(nn.Module):
         """The curves (batch, len(ts), 2) when each prediction is fed back as if observed.
 
         From the last observation on, a step is taken to lead ``stride`` further in time, and the
-        curve between steps is a straight line. Every ``ts`` must lie after the last observation.
+        curve between steps is a straight line. Raises ValueError for a ``stride`` of 0 or less, and
+        for ``ts`` that fall or begin before a last observation: there is nothing to extrapolate.
         """
+        _check_seen(times, values)
         start = times[:, -1]
+        if not stride > 0:
+            raise ValueError(f"stride must be above 0, got {stride}")
+        if (ts.diff() < 0).any() or (ts[0] < start).any():
+            raise ValueError(
+                f"ts must rise from the last observation on, which is at {start.max():g}, "
+                f"got {ts[0]:g} to {ts[-1]:g}"
+            )
         steps = int(torch.ceil((ts[-1] - start).max() / stride))
         gaps = times.diff(dim=1, append=(start + stride)[:, None])
         states = self.recurrence(self._inputs(values, gaps))
@@ -169,6 +189,14 @@ class RNN(nn.Module):
 
     def _inputs(self, values: Tensor, gaps: Tensor) -> Tensor:
         return torch.cat((values, gaps[..., None]), -1) if self.gap else values
+
+
+def _check_seen(times: Tensor, values: Tensor) -> None:
+    if times.dim() != 2 or not times.shape[1] or values.shape != (*times.shape, DIMS):
+        raise ValueError(
+            f"times must be (batch, observed) and values (batch, observed, {DIMS}), observed at "
+            f"least once; got {tuple(times.shape)} and {tuple(values.shape)}"
+        )
 
 
 def gaussian_nll(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

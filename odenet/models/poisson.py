@@ -5,7 +5,8 @@ integral of the rate, which the likelihood needs, is one more state of the same 
 Section 5, "Poisson Process likelihoods").
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,18 +82,24 @@ class PoissonPath(nn.Module):
         return Path(z, self.both.log_rate(z)[:, 0], integral, solution.stats)
 
     def log_likelihood(
-        self, events: Sequence[float], duration: float, *, sequences: int = 1
+        self, events: Iterable[float] | Tensor, duration: float, *, sequences: int = 1
     ) -> tuple[Tensor, Path]:
         """log p of all ``events`` in [0, duration], in nats, and the path at 0, events, duration.
 
-        sum_i log lambda(z(t_i)) - sequences * integral of lambda: the events are those of as many
-        independent ``sequences`` together. Raises ValueError for an event outside (0, duration).
+        sum_i log lambda(z(t_i)) - sequences * integral of lambda: the events, in any order, are
+        those of as many independent ``sequences`` together. Raises ValueError for an event outside
+        (0, duration), for a duration of 0 or less, and for less than one sequence.
         """
-        if not all(0 < t < duration for t in events):
-            raise ValueError(f"events must lie inside (0, {duration}), got {sorted(events)}")
-        times = sorted(set(events))
+        if not (duration > 0 and sequences >= 1):
+            raise ValueError(
+                f"duration must be above 0 and sequences at least 1, got {duration} and {sequences}"
+            )
+        number = Counter(float(t) for t in events)
+        times = sorted(number)
+        if not all(0 < t < duration for t in times):
+            raise ValueError(f"events must lie inside (0, {duration}), got {times}")
         path = self((0.0, *times, duration))
-        counts = torch.tensor([events.count(t) for t in times]).to(path.log_rate)
+        counts = torch.tensor([number[t] for t in times]).to(path.log_rate)
         log_rates = path.log_rate[1:-1]
         return (counts * log_rates).sum() - sequences * path.integral[-1], path
 

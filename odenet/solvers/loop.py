@@ -18,6 +18,10 @@ from odenet.solvers.step_size import Control, after, land
 # Small states cost calls and not numbers, so their steps wait for one dense output together: up
 # to this many numbers, half a megabyte in double precision.
 _WAITING = 65_536
+_ENDLESS = (
+    "more than {} attempts since the last output: raise max_steps (max_num_steps of odeint), "
+    "loosen the tolerances, or look for a jump, a blow-up or random numbers in the field"
+)
 
 
 def steps(
@@ -26,7 +30,8 @@ def steps(
     """Yield the accepted steps from ``ts[0]`` to ``ts[-1]``, adding their cost to ``counts``.
 
     The last step ends at ``ts[-1]`` exactly. Time may run backwards. Raises ``SolveError`` for a
-    state that is not finite, a step too small to move time, or ``control.max_steps`` attempts.
+    state that is not finite, a step too small to move time, or ``control.max_steps`` attempts from
+    one output to the next.
     """
 
     def counted(t: float, y: Tensor) -> Tensor:
@@ -53,22 +58,26 @@ def attempts(
     history, dt = start or _start(method, f, t, y, ts[-1], control)
     previous = None
     reach = ts[-1] if math.isfinite(ts[-1]) else t + dt
-    smallest = max(control.min_step, 4 * sys.float_info.epsilon * max(abs(t), abs(reach)))
-    attempted = 0
+    smallest = 4 * sys.float_info.epsilon * max(abs(t), abs(reach))
+    outputs, attempted = 1, 0
     for stop in stop_times(ts, method, control):
         while t != stop:
             t1 = land(t, dt, stop)
+            if abs(t1 - t) > control.max_step * (1 + 1e-9):  # landing may stretch a step
+                t1 = t + dt
             attempted += 1
-            if attempted > control.max_steps:
-                raise SolveError(f"more than {control.max_steps} steps", t, dt, counts)
+            if _too_many(control.max_steps, attempted, abs(ts[-1] - t), abs(dt)):
+                raise SolveError(_ENDLESS.format(attempted - 1), t, dt, counts)
             step = method.step(f, t, t1, y, history)
             decision = control.adapt(step, previous)
-            if decision.accepted:
+            if decision.accepted and t1 != t:
                 counts.accepted += 1
                 dt = after(dt, decision.dt, t1 == stop)
                 counts.next_dt, previous = dt, decision
                 yield step
                 t, y, history = t1, step.y1, step.history
+                while outputs < len(ts) and (ts[outputs] - t) * step.h <= 0:
+                    outputs, attempted = outputs + 1, 0
             else:
                 counts.rejected += 1
                 history = step.start
@@ -78,6 +87,13 @@ def attempts(
     if not control.accepts_end(y):
         reason = "the state is not finite, which fixed steps show at the end: try more steps"
         raise SolveError(reason, t, step.h, counts)
+
+
+def _too_many(limit: float | None, attempted: int, left: float, dt: float) -> bool:
+    """Whether to give up, with so much time left at this length of a step."""
+    if limit is None:
+        return attempted > 10_000 and left > 100_000 * dt
+    return attempted > limit
 
 
 def sample(path: Iterable[Step], y0: Tensor, ts: Sequence[float]) -> Tensor:
@@ -133,8 +149,11 @@ def covered(step: Step, ts: Sequence[float], start: int) -> Sequence[float]:
 def _start(
     method: Stepper, f: Field, t: float, y: Tensor, end: float, control: Control
 ) -> tuple[SlopeHistory, float]:
+    known = control.first_step(end - t)
+    if known is not None:
+        return SlopeHistory(), known
     history = SlopeHistory().at(f, t, y, method.num_slopes)
-    return history, control.first_step(f, t, y, history.slopes[0], end, method.order)
+    return history, control.search_step(f, t, y, history.slopes[0], end, method.order)
 
 
 def stop_times(ts: Sequence[float], method: Stepper, control: Control) -> Iterable[float]:
@@ -148,5 +167,10 @@ def stop_times(ts: Sequence[float], method: Stepper, control: Control) -> Iterab
 def _failure(step: Step, counts: Counts) -> SolveError:
     """Why no shorter attempt than this rejected one can help."""
     finite = all(bool(torch.isfinite(x).all()) for x in (step.y1, *step.slopes))
-    reason = "the step size underflows" if finite else "the state or its slope is not finite"
+    reason = (
+        "the step size underflows, as where a solution blows up: loosen the tolerances, take a "
+        "state in double precision, or give jump_times where the field jumps"
+        if finite
+        else "the state or its slope is not finite"
+    )
     return SolveError(reason, step.t0, step.h, counts)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from odenet.solvers.loop import sample, steps
+from odenet.solvers.loop import Trajectory, sample, steps
 from odenet.solvers.solution import Counts, Solution, SolveStats
 from odenet.solvers.step import Field, Method, Step
 from odenet.solvers.step_size import Control
@@ -21,6 +21,9 @@ class InitialValueProblem:
     Attributes:
         f: the field, already checked.
         params: what is differentiated beside ``y0``.
+        module: the module that ``params`` were found in; None where they were given.
+        times: ``ts`` as a tensor, where the solution is to be differentiated by them.
+        dense: whether the steps are kept, for the solution between the output times.
     """
 
     f: Field
@@ -29,6 +32,9 @@ class InitialValueProblem:
     method: Method
     control: Control
     params: tuple[Tensor, ...] = ()
+    module: nn.Module | None = None
+    times: Tensor | None = None
+    dense: bool = False
 
     @property
     def wants_gradient(self) -> bool:
@@ -43,5 +49,9 @@ class InitialValueProblem:
     def solve(self) -> Solution:
         """The solution, differentiated by autograd where it records."""
         stats = SolveStats(Counts(), Counts())
-        ys = sample(self.steps(stats.forward), self.y0, self.ts)
-        return Solution(self.ts, ys, stats)
+        path = self.steps(stats.forward)
+        if not self.dense:
+            return Solution(self.ts, sample(path, self.y0, self.ts), stats)
+        trajectory = Trajectory(path)
+        ys = sample(trajectory.steps, self.y0, self.ts)
+        return Solution(self.ts, ys, stats, trajectory)

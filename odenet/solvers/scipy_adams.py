@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,40 +40,59 @@ class SciPyAdams:
     ) -> Iterator[Step]:
         """Yield one step from each output to the next; ``counts.accepted`` counts those inside."""
 
-        def tensor(y: np.ndarray) -> Tensor:
-            # A copy: SciPy goes on to write into its arrays.
-            return torch.tensor(y, dtype=y0.dtype, device=y0.device).view(y0.shape)
-
-        def field(t: float, y: np.ndarray) -> np.ndarray:
-            with torch.no_grad():
-                slope = f(t, tensor(y))
-            return slope.reshape(-1).to("cpu", torch.float64).numpy()
-
         if not isinstance(control, Adaptive):
             raise TypeError(f"{self.name} needs tolerances, got {control}")
-        solver = ode(field).set_integrator(self.integrator, **self._settings(control))
-        solver.set_initial_value(y0.detach().reshape(-1).to("cpu", torch.float64).numpy(), ts[0])
+        arrays = Arrays(f, y0)
+        if not len(arrays.start):  # which the Fortran code does not take
+            yield from (opaque_step(t, t1, y0, y0) for t, t1 in pairwise(ts))
+            return
+        solver = ode(arrays.field).set_integrator(self.integrator, **self._settings(control))
+        solver.set_initial_value(arrays.start, ts[0])
         t, y, taken = ts[0], y0, 0
         for t1 in ts[1:]:
             end = solver.integrate(t1)
             if not solver.successful() or not np.isfinite(end).all():
                 raise SolveError(f"{self.name} gave up", solver.t, t1 - t, counts)
-            y1 = tensor(end)
+            y1 = arrays.tensor(end)
             counts.accepted += _steps_taken(solver) - taken
             taken = _steps_taken(solver)
-            yield Step(EULER, t, t1, y, y1, (), SlopeHistory(), SlopeHistory())
+            yield opaque_step(t, t1, y, y1)
             t, y = t1, y1
 
     def _settings(self, control: Adaptive) -> dict[str, Any]:
         return {
             "rtol": np.asarray(control.rtol).tolist(),
             "atol": np.asarray(control.atol).tolist(),
-            "nsteps": control.max_steps,
+            "nsteps": control.max_steps or 10_000,
             "first_step": control.initial or 0.0,
             "min_step": control.min_step,
             "max_step": min(control.max_step, 1e30),
             **({"method": "adams"} if self.integrator == "vode" else {}),
         }
+
+
+def opaque_step(t: float, t1: float, y: Tensor, y1: Tensor) -> Step:
+    return Step(EULER, t, t1, y, y1, (), SlopeHistory(), SlopeHistory())
+
+
+class Arrays:
+    """A field and a state as SciPy takes them: flat arrays in double precision."""
+
+    def __init__(self, f: Field, y0: Tensor) -> None:
+        self._f, self._y0 = f, y0
+        self.start = _array(y0.detach())
+
+    def tensor(self, y: np.ndarray) -> Tensor:
+        # A copy: SciPy goes on to write into its arrays.
+        return torch.tensor(y, dtype=self._y0.dtype, device=self._y0.device).view(self._y0.shape)
+
+    def field(self, t: float, y: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return _array(self._f(float(t), self.tensor(y)))
+
+
+def _array(y: Tensor) -> np.ndarray:
+    return y.reshape(-1).to("cpu", torch.float64).numpy()
 
 
 def _steps_taken(solver: ode) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -69,6 +71,7 @@ class Solution:
         ts: the output times, as floats.
         ys: the states at these times, ``(len(ts), *y0.shape)``.
         stats: what the solve cost, and after ``backward()`` what the gradient cost.
+        trajectory: the steps, where ``solve(..., dense=True)`` kept them: ``solution(t)``.
 
     Example:
         >>> import torch, odenet
@@ -82,6 +85,33 @@ class Solution:
     ts: tuple[float, ...]
     ys: Tensor
     stats: SolveStats
+    trajectory: Callable[[float], Tensor] | None = None
+
+    def __call__(self, t: float | Sequence[float] | Tensor) -> Tensor:
+        """The solution at a time, or at several times in a dimension in front.
+
+        Raises:
+            ValueError: without ``dense=True``, and for a time that was not solved for.
+
+        Example:
+            >>> import torch, odenet
+            >>> y0 = torch.ones(3, dtype=torch.float64)
+            >>> solution = odenet.solve(lambda t, y: -y, y0, [0.0, 1.0], dense=True)
+            >>> tuple(solution([0.1, 0.2]).shape), round(solution(0.5)[0].item(), 4)  # exp(-0.5)
+            ((2, 3), 0.6065)
+        """
+        if self.trajectory is None:
+            raise ValueError("the steps were not kept: solve with dense=True")
+        if isinstance(t, Tensor) and t.requires_grad:
+            raise ValueError("times must not require a gradient: give such times to solve, in ts")
+        times = t.tolist() if isinstance(t, Tensor) else t
+        low, high = sorted((self.ts[0], self.ts[-1]))
+        for s in times if isinstance(times, Sequence) else (times,):
+            if not low <= s <= high:
+                raise ValueError(f"times must be within {low:g} and {high:g}, got {s}")
+        if isinstance(times, Sequence):
+            return torch.stack([self.trajectory(s) for s in times])
+        return self.trajectory(times)
 
     @property
     def y1(self) -> Tensor:
@@ -95,7 +125,7 @@ class Solution:
         return f"<Solution: {shape} {kind}, {times}, {self.stats.forward}>"
 
 
-class SolveError(RuntimeError):
+class SolveError(RuntimeError, AssertionError):  # torchdiffeq raises the latter
     """A solve that cannot go on.
 
     Attributes:

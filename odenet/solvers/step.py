@@ -148,8 +148,9 @@ def dense(pairs: Sequence[tuple[Step, Sequence[float]]]) -> list[Tensor]:
         block[:, 0] = 1
         block[:, 1:] = step.h * step.interpolant.dense_weights((np.array(ts) - step.t0) / step.h)
         row, column = row + block.shape[0], column + block.shape[1]
-    flat = torch.stack(terms).reshape(len(terms), -1)
-    return [(torch.from_numpy(weights).to(flat) @ flat).view(-1, *last.y0.shape)]
+    # Sizes are named: a state may hold no numbers at all.
+    flat = torch.stack(terms).reshape(len(terms), last.y0.numel())
+    return [(torch.from_numpy(weights).to(flat) @ flat).view(len(weights), *last.y0.shape)]
 
 
 def sparse(row: Sequence[float]) -> Weights:

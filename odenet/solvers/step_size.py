@@ -6,16 +6,22 @@ whether it is accepted and how long the next one may be.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from odenet.solvers.step import Field, Step
+
+_NARROW = (torch.float16, torch.bfloat16)
+_ENDLESS = 10_000  # steps of a fixed size, after which a search without an end gives up
 
 
 class Decision(NamedTuple):
@@ -28,16 +34,31 @@ class Decision(NamedTuple):
 
 class Control(Protocol):
     @property
-    def max_steps(self) -> float: ...
+    def max_steps(self) -> float | None: ...
 
     @property
-    def min_step(self) -> float: ...
+    def max_step(self) -> float: ...
 
-    def stop_times(self, ts: Sequence[float]) -> Iterable[float]:
-        """The times, after ``ts[0]``, at which a step must end; the last one is ``ts[-1]``."""
+    @property
+    def jump_times(self) -> tuple[float, ...]: ...
+
+    def stop_times(self, ts: Sequence[Any]) -> Iterable[Any]:
+        """The times, after ``ts[0]``, at which a step must end; the last one is ``ts[-1]``.
+
+        Floats, or where ``ts`` are tensors, functions of them.
+        """
         ...
 
-    def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
+    def first_step(self, span: float) -> float | None:
+        """The signed length of the first attempt, or None where it is to be searched for.
+
+        ``span`` is the signed time to the end.
+        """
+        ...
+
+    def search_step(
+        self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int
+    ) -> float:
         """The signed length of the first attempt; ``k`` is the slope at ``(t, y)``."""
         ...
 
@@ -69,18 +90,21 @@ def _same(a: Any, b: Any) -> bool:
 class FixedSteps:
     """Steps that are chosen before the solve, whatever the error.
 
-    Give one of the three; with none of them, there is one step from each output time to the next.
-    No value is looked at between the steps. So ``torch.compile`` takes a whole solve as one graph,
-    and ``torch.func.vmap`` maps over it, where ``ts`` are numbers, the method is Runge-Kutta, and
-    the gradient is that of ``Backprop`` or not wanted.
+    Give one of the first three; with none of them, there is one step from each output time to the
+    next. No value is looked at between the steps. So ``torch.compile`` takes a whole solve as one
+    graph, and ``torch.func.vmap`` maps over it, where ``ts`` are numbers, the method is
+    Runge-Kutta, and the gradient is that of ``Backprop`` or not wanted.
 
     Args:
         count: number of equal steps from the first to the last output time.
         size: length of a step, in units of time; the last one is shorter where it must be.
         grid: times at which steps end, beside the last output time; those outside are left out.
+        jump_times: times at which the field jumps. A step ends at each, and the field is called
+            just before and just after it, never there.
 
     Raises:
-        ValueError: for more than one of them, and for values that are not positive.
+        TypeError, ValueError: for more than one of count, size and grid, and for values that are
+            no numbers, not finite, or not positive.
 
     Example:
         >>> import torch, odenet
@@ -92,38 +116,53 @@ class FixedSteps:
     count: int | None = None
     size: float | None = None
     grid: tuple[float, ...] | None = None
+    jump_times: tuple[float, ...] = ()
 
     max_steps = math.inf
-    min_step = 0.0
+    max_step = math.inf
 
     def __post_init__(self) -> None:
         if sum(x is not None for x in (self.count, self.size, self.grid)) > 1:
-            raise ValueError("FixedSteps takes only one of count, size and grid")
-        if self.count is not None and (type(self.count) is not int or self.count < 1):
-            raise ValueError(f"count must be an integer of at least 1, got {self.count!r}")
-        if self.size is not None and not 0 < self.size < math.inf:
-            raise ValueError(f"size must be positive and finite, got {self.size!r}")
-
-    def stop_times(self, ts: Sequence[float]) -> Iterable[float]:
-        start, end = ts[0], ts[-1]
+            raise ValueError("FixedSteps must be given only one of count, size and grid")
+        if self.count is not None:
+            check_number("count", self.count, "an integer of at least 1", low=1, kind=Integral)
+        if self.size is not None:
+            check_number("size", self.size, "a positive, finite number", above=0)
         if self.grid is not None:
-            low, high = sorted((start, end))
-            inside = sorted((t for t in self.grid if low < t < high), reverse=end < start)
+            object.__setattr__(self, "grid", _finite_times("grid", self.grid))
+        object.__setattr__(self, "jump_times", _finite_times("jump_times", self.jump_times))
+
+    def stop_times(self, ts: Sequence[Any]) -> Iterable[Any]:
+        return _with_jumps(self._stop_times(ts), self.jump_times, ts)
+
+    def _stop_times(self, ts: Sequence[Any]) -> Iterable[Any]:
+        # The times may also be tensors: then the stops are, as functions of them.
+        start, end = ts[0], ts[-1]
+        span = end - start
+        length = abs(span.item() if isinstance(span, Tensor) else span)
+        if self.grid is not None:
+            low, high = (start, end) if end > start else (end, start)
+            inside = sorted((t for t in self.grid if low < t < high), reverse=bool(end < start))
             return [*inside, end]
         if self.size is not None:
-            h = math.copysign(self.size, end - start)
-            if math.isinf(end):
-                return (start + i * h for i in itertools.count(1))
+            h = self.size if end > start else -self.size
+            if math.isinf(length):
+                return (start + i * h for i in range(1, _ENDLESS + 1))
             # A step shorter than a millionth of the others is rounding, not a step.
-            n = max(1, math.ceil(abs(end - start) / self.size - 1e-6))
+            n = max(1, math.ceil(length / self.size - 1e-6))
         elif self.count is not None:
-            n, h = self.count, (end - start) / self.count
+            n, h = int(self.count), span / self.count
         else:
             return ts[1:]
         return [start + i * h for i in range(1, n)] + [end]
 
-    def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
-        return math.copysign(math.inf, end - t)
+    def first_step(self, span: float) -> float:
+        return math.copysign(math.inf, span)
+
+    def search_step(
+        self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int
+    ) -> float:
+        return self.first_step(end - t)
 
     def adapt(self, step: Step, previous: Decision | None) -> Decision:
         # No look at a value: on an accelerator, or in a compiled solve, each would be a wait.
@@ -138,7 +177,9 @@ class FixedSteps:
             return True
 
     def restart(self, ts: Sequence[float], dt: float) -> FixedSteps:
-        return self if self.count is None else FixedSteps(size=abs(ts[-1] - ts[0]) / self.count)
+        if self.count is None:
+            return self
+        return replace(self, count=None, size=abs(ts[-1] - ts[0]) / self.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +193,8 @@ class Adaptive:
     Args:
         rtol: relative tolerance, a number or a tensor that broadcasts with the state. Below 1e-5,
             take a state in double precision: single precision rounds at 1e-7, step after step.
-        atol: absolute tolerance, in units of the state; a number or a tensor likewise.
+        atol: absolute tolerance, in units of the state; a number or a tensor likewise. One of the
+            two may be zero.
         norm: of the scaled error estimate, a tensor like the state; the root mean square of all
             entries by default.
         safety: factor on the next length.
@@ -163,12 +205,16 @@ class Adaptive:
             PI controller (Hairer, Wanner: Solving ODEs II, IV.2), smoother on stiff fields.
         initial: length of the first attempt; by default it is estimated with one evaluation more
             (Hairer, Norsett, Wanner, II.4).
-        min_step: the solve fails where a shorter attempt is needed.
+        min_step: no attempt is shorter, but one that must end at an output or a jump; an attempt of
+            this length is accepted whatever its error.
         max_step: no attempt is longer.
-        max_steps: the solve fails after so many attempts.
+        max_steps: the solve fails after so many attempts from one output time to the next; None for
+            10,000, and as many more as needed where the present length promises fewer than 100,000.
+        jump_times: times at which the field jumps. A step ends at each, and the field is called
+            just before and just after it, never there.
 
     Raises:
-        ValueError: for tolerances, factors or limits outside their range.
+        TypeError, ValueError: for tolerances, factors or limits outside their range.
 
     Example:
         >>> import torch, odenet
@@ -191,27 +237,30 @@ class Adaptive:
     initial: float | None = None
     min_step: float = 0.0
     max_step: float = math.inf
-    max_steps: int = 10_000
+    max_steps: int | None = 10_000
+    jump_times: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
-            value = getattr(self, name)
-            if isinstance(value, Tensor):
-                valid = bool(((value > 0) & value.isfinite()).all())
-            else:
-                valid = 0 < value < math.inf
-            if not valid:
-                raise ValueError(f"{name} must be positive and finite, got {value!r}")
+            _check_tolerance(name, getattr(self, name))
+        if not (_some(self.rtol) or _some(self.atol)):
+            raise ValueError("rtol and atol must not both be zero")
+        for name in ("safety", "shrink", "growth", "integral", "proportional"):
+            check_number(name, getattr(self, name), "a finite number")
         if not 0 < self.shrink < 1 <= self.growth or not 0 < self.safety <= 1:
             raise ValueError("factors must satisfy 0 < shrink < 1 <= growth and 0 < safety <= 1")
-        if self.initial is not None and not 0 < self.initial < math.inf:
-            raise ValueError(f"initial must be positive and finite, got {self.initial!r}")
+        if self.initial is not None:
+            check_number("initial", self.initial, "a positive, finite number", above=0)
+        for name in ("min_step", "max_step"):
+            check_number(name, getattr(self, name), "a number", high=math.inf)
         if not 0 <= self.min_step <= self.max_step or not self.max_step > 0:
             raise ValueError("limits must satisfy 0 <= min_step <= max_step and max_step > 0")
         if self.integral + self.proportional <= 0 or self.proportional < 0:
             raise ValueError("integral + proportional must be positive, proportional not negative")
-        if self.max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, got {self.max_steps!r}")
+        if self.max_steps is not None:
+            allowed = "an integer of at least 1"
+            check_number("max_steps", self.max_steps, allowed, low=1, kind=Integral)
+        object.__setattr__(self, "jump_times", _finite_times("jump_times", self.jump_times))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Adaptive):
@@ -221,37 +270,105 @@ class Adaptive:
     def __hash__(self) -> int:
         return hash((self.safety, self.min_step, self.max_step, self.max_steps))  # no tensor
 
-    def stop_times(self, ts: Sequence[float]) -> Sequence[float]:
-        return ts[-1:]
+    def stop_times(self, ts: Sequence[Any]) -> Iterable[Any]:
+        return _with_jumps(ts[-1:], self.jump_times, ts)
 
-    @torch.no_grad()
-    def first_step(self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int) -> float:
-        if self.initial is not None:
-            length = self.initial
-        else:
-            length = first_length(self._measured, self.rtol, self.atol, f, t, y, k, end - t, order)
-        return math.copysign(min(length, self.max_step), end - t)
+    def first_step(self, span: float) -> float | None:
+        return None if self.initial is None else math.copysign(self._limited(self.initial), span)
+
+    def search_step(
+        self, f: Field, t: float, y: Tensor, k: Tensor, end: float, order: int
+    ) -> float:
+        # Not under no_grad: a field that differentiates itself is called here, too.
+        rtol, atol = self._tolerances(y.device)
+        length = first_length(self._measured, rtol, atol, f, t, y, k, end - t, order)
+        return math.copysign(self._limited(length), end - t)
+
+    def _limited(self, length: float) -> float:
+        return min(max(length, self.min_step), self.max_step)
 
     def _measured(self, x: Tensor) -> float:
-        return float(self.norm(x))
+        return float(self.norm(_wide(x.detach())))
 
     @torch.no_grad()
     def adapt(self, step: Step, previous: Decision | None) -> Decision:
         error = self.error(step) if step.error_norm is None else step.error_norm
         before = previous.error if previous else 1.0
         length = next_length(self, step.interpolant.order, abs(step.h), error, before)
-        return Decision(error <= 1, math.copysign(length, step.h), error)
+        least = abs(step.h) <= self.min_step * (1 + 1e-9) and error < math.inf
+        return Decision(error <= 1 or least, math.copysign(self._limited(length), step.h), error)
 
     def error(self, step: Step) -> float:
         """The norm of a step's error estimate in units of the tolerance."""
-        scale = torch.maximum(step.y0.abs(), step.y1.abs()).mul_(self.rtol).add_(self.atol)
-        return float(self.norm(step.error().div_(scale)))
+        rtol, atol = self._tolerances(step.y0.device)
+        y0, y1, error = step.y0, step.y1, step.error()
+        if y0.dtype in _NARROW:
+            y0, y1, error = _wide(y0), _wide(y1), _wide(error)
+        scale = torch.maximum(y0.abs(), y1.abs()).mul_(rtol).add_(atol)
+        return float(self.norm(error.div_(scale)))
+
+    def _tolerances(self, device: torch.device) -> tuple[Any, Any]:
+        rtol, atol = self.rtol, self.atol
+        if isinstance(rtol, Tensor):
+            rtol = rtol.to(device)
+        return rtol, atol.to(device) if isinstance(atol, Tensor) else atol
 
     def accepts_end(self, y: Tensor) -> bool:
         return True  # the error of each step was finite
 
     def restart(self, ts: Sequence[float], dt: float) -> Adaptive:
         return replace(self, initial=abs(dt)) if dt and math.isfinite(dt) else self
+
+
+def check_number(
+    name: str,
+    value: Any,
+    allowed: str,
+    *,
+    low: float = -math.inf,
+    above: float = -math.inf,
+    high: float = sys.float_info.max,
+    kind: type = Real,
+) -> None:
+    """Raises TypeError for what is no number of this kind, ValueError for one out of range."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    if not (low <= value <= high and above < value):  # type: ignore[operator]
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+def _check_tolerance(name: str, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        check_number(name, value, "a number of at least 0, or a tensor of such numbers", low=0)
+    elif not bool(((value >= 0) & value.isfinite()).all()):
+        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
+
+
+def _some(tolerance: float | Tensor) -> bool:
+    return bool((tolerance > 0).all()) if isinstance(tolerance, Tensor) else tolerance > 0
+
+
+def _finite_times(name: str, values: Any) -> tuple[float, ...]:
+    times = tuple(values.tolist() if isinstance(values, Tensor) else values)
+    for t in times:
+        check_number(f"each of {name}", t, "a finite number")
+    return tuple(map(float, times))
+
+
+def _with_jumps(stops: Iterable[Any], jumps: Sequence[float], ts: Sequence[Any]) -> Iterable[Any]:
+    """The stops and the jumps between the ends of ``ts``, in order."""
+    if not jumps:
+        return stops
+    start, end = ts[0], ts[-1]
+    sign = 1.0 if end > start else -1.0
+    inside = sorted((t for t in jumps if sign * start < sign * t < sign * end), reverse=sign < 0)
+    merged = heapq.merge(stops, inside, key=lambda t: sign * t)
+    return (t for t, _ in itertools.groupby(merged))
+
+
+def _wide(x: Tensor) -> Tensor:
+    """``x`` in a precision in which tolerances and squares of errors do not vanish."""
+    return x.float() if x.dtype in _NARROW else x
 
 
 # Beware of the order in ``max(a, b)`` below: where one is nan, the first is taken.

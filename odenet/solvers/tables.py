@@ -50,6 +50,43 @@ HEUN = Tableau.parse(
     """,
 )
 
+HEUN3 = Tableau.parse(
+    "heun3",
+    order=3,
+    dense_order=2,
+    source="Heun 1900; dense output: the weights linear in theta^2 that are of order 2",
+    table="""
+    0   |
+    1/3 | 1/3
+    2/3 | 0   2/3
+        | 1/4 0   3/4
+    """,
+    dense="""
+    1 -3/4
+    0  0
+    0  3/4
+    """,
+)
+
+FEHLBERG2 = Tableau.parse(
+    "fehlberg2",
+    order=2,
+    dense_order=2,
+    source="Fehlberg 1969, RK1(2); dense output: the weights linear in theta^2 that are of order 2",
+    table="""
+    0   |
+    1/2 | 1/2
+    1   | 1/256 255/256
+        | 1/512 255/256 1/512
+        | 1/256 255/256 0
+    """,
+    dense="""
+    1 -511/512
+    0  255/256
+    0    1/512
+    """,
+)
+
 RK4 = Tableau.parse(
     "rk4",
     order=4,
@@ -208,4 +245,4 @@ DOPRI8 = Tableau.parse(
     """,
 )
 
-TABLEAUS = (EULER, MIDPOINT, HEUN, RK4, RK4_38, BOSH3, DOPRI5, TSIT5, DOPRI8)
+TABLEAUS = (EULER, MIDPOINT, HEUN, FEHLBERG2, HEUN3, RK4, RK4_38, BOSH3, DOPRI5, TSIT5, DOPRI8)

@@ -76,3 +76,9 @@ def test_mlp_field_that_changes_the_size_of_the_state_is_refused(widths):
 def test_autonomous_field_ignores_the_time():
     field, y = Autonomous(torch.nn.Linear(2, 2)), torch.randn(4, 2)
     assert torch.equal(field(0.0, y), field(5.0, y))
+
+
+@pytest.mark.parametrize("channels", [-1, 0, 48])
+def test_channels_that_make_no_equal_groups_are_refused(channels):
+    with pytest.raises(ValueError, match="channels must be 1 to 32 or a multiple of 32"):
+        ConvField(channels)

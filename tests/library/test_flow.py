@@ -41,6 +41,15 @@ def test_linear_flow_has_the_density_of_the_exact_solution():
     assert torch.allclose(flow.log_prob(x)[0], exact.log_prob(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("carrier", [ExactTrace, lambda f: EstimatedTrace(f, torch.ones(4, 2))])
+def test_a_carrier_without_effort_refuses_to_answer_with_one(carrier):
+    """It would take the log-density for a third coordinate of the point."""
+    flow, z = ContinuousFlow(carrier(lambda t, z: z / 2), Solver()), torch.zeros(4, 2)
+    for call in (flow, flow.log_prob, flow.back):
+        with pytest.raises(ValueError, match="Trace carries no effort: take PlanarField"):
+            call(z, effort=True)
+
+
 @pytest.mark.parametrize("t", [0.3, 1.0])
 def test_density_at_any_time_follows_from_the_jacobian_of_the_way_there(t):
     flow, z = ContinuousFlow(ExactTrace(network()), SOLVER), points(5, 2)
@@ -116,6 +125,49 @@ def test_gradients_reach_field_and_points_through_the_trace(wrap):
         return torch.func.functional_call(carrier, {"field.layers.0.weight": w}, (0.3, state))
 
     assert torch.autograd.gradcheck(log_density, (z, weight.detach().requires_grad_()))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    "wrap", [ExactTrace, lambda f: EstimatedTrace(f, torch.ones(4, 3).double())]
+)
+def test_the_trace_is_there_where_no_gradients_are_recorded(wrap, mode):
+    """For ``f = z / 2``: p(x) at time 1 is the normal density at x exp(-1/2), times exp(-3/2)."""
+    half = nn.Linear(3, 3, bias=False).double()
+    nn.init.eye_(half.weight).data.mul_(0.5)
+    with mode():
+        x = points(4, 3)
+        flow = ContinuousFlow(wrap(Autonomous(half)), SOLVER)
+        log_p, _ = flow.log_prob(x)
+        z, back = flow(x * math.exp(-0.5))[:2]
+        exact = log_normal(x * math.exp(-0.5)) - 1.5
+    assert torch.allclose(log_p, exact, atol=1e-6)
+    assert torch.allclose(z, x, atol=1e-6) and torch.allclose(back, exact, atol=1e-6)
+    assert not log_p.requires_grad and log_p.is_inference() == (mode is torch.inference_mode)
+
+
+@pytest.mark.parametrize(
+    "wrap", [ExactTrace, lambda f: EstimatedTrace(f, torch.ones(4, 2).double())]
+)
+def test_a_density_is_the_same_in_every_mode_of_autograd(wrap):
+    flow, x = ContinuousFlow(wrap(network()), SOLVER), points(4, 2)
+    expected = flow.log_prob(x)[0].detach()
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert torch.equal(flow.log_prob(x)[0], expected)
+
+
+def test_a_field_that_solves_inside_has_its_trace_in_inference_mode():
+    class Inner(nn.Module):
+        """``f(z) = (e - 1) z``, by a solve that brings a pullback of its own."""
+
+        def forward(self, t, z):
+            solver = Solver("dopri5", TIGHT, Checkpoint())
+            return solve(lambda t, y: y, z, (0.0, 1.0), solver, params=()).y1 - z
+
+    with torch.inference_mode():
+        slope = ExactTrace(Inner())(0.0, torch.ones(2, 4).double())
+    assert torch.allclose(slope[:, 3], torch.tensor(-3 * math.expm1(1)).double(), atol=1e-6)
 
 
 def test_a_field_that_ignores_the_point_has_no_trace():

@@ -131,3 +131,74 @@ def test_roll_out_is_a_straight_line_between_steps():
     ts = last + torch.tensor([0.5, 0.75, 1.0])
     left, middle, right = model.extrapolate(CURVES.times[:1], CURVES.values[:1], ts, 0.5)[0]
     assert torch.allclose(middle, (left + right) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("gap", [True, False])
+def test_a_curve_that_was_seen_once_leaves_the_rnn_nothing_to_predict(gap):
+    model, one = RNN(gap), curves(3, observed=1)
+    mean, log_std = model(one.times, one.values)
+    assert mean.shape == log_std.shape == (3, 0, 2)
+    loss = model.loss(one.times, one.values)
+    loss.backward()
+    assert loss.item() == 0 and not model.head.weight.grad.any()
+    assert model.extrapolate(one.times, one.values, CURVES.ts[100:], 0.1).shape == (3, 100, 2)
+
+
+@pytest.mark.parametrize("ts", [[9.0, 12.0], [12.0, 11.0]])
+def test_a_roll_out_to_before_the_last_observation_or_back_is_refused(ts):
+    late = CURVES.times + 9.5 - CURVES.times[:, -1:]
+    with pytest.raises(ValueError, match="ts must rise from the last observation on, .* at 9.5"):
+        RNN(gap=True).extrapolate(late, CURVES.values, torch.tensor(ts), 0.1)
+
+
+def test_a_roll_out_starts_at_the_last_observation():
+    last, values = CURVES.times[:1, -1], CURVES.values[:1]
+    rolled = RNN(gap=True).extrapolate(CURVES.times[:1], values, last, 0.1)
+    assert torch.allclose(rolled[:, 0], values[:, -1])
+
+
+@pytest.mark.parametrize("stride", [0.0, -0.1, math.nan])
+def test_a_stride_that_leads_nowhere_is_refused(stride):
+    with pytest.raises(ValueError, match="stride must be above 0"):
+        RNN(gap=True).extrapolate(CURVES.times, CURVES.values, CURVES.ts[100:], stride)
+
+
+@pytest.mark.parametrize(
+    ("times", "values"), [((3, 0), (3, 0, 2)), ((10,), (3, 10, 2)), ((3, 9), (3, 10, 2))]
+)
+def test_observations_of_other_shapes_are_refused(times, values):
+    seen = torch.zeros(times), torch.zeros(values)
+    for model in (LatentODE(), LatentODE(timed=False)):
+        with pytest.raises(ValueError, match=r"times must be \(batch, observed\)"):
+            model(*seen, WINDOW)
+    for model in (RNN(gap=True), RNN(gap=False)):
+        with pytest.raises(ValueError, match=r"times must be \(batch, observed\)"):
+            model.loss(*seen)
+        with pytest.raises(ValueError, match=r"times must be \(batch, observed\)"):
+            model.extrapolate(*seen, CURVES.ts[100:], 0.1)
+
+
+def test_places_that_all_curves_share_may_be_given_once():
+    model, index = LatentODE(), torch.arange(0, 100, 10)
+    times, values = WINDOW[index].repeat(6, 1), CURVES.values
+
+    def loss(index):
+        generator, weights = torch.Generator().manual_seed(1), {"noise": 0.1, "kl_weight": 1.0}
+        seen = {"ts": WINDOW, "index": index, "generator": generator}
+        return model.loss(times, values, **seen, **weights)[0]
+
+    assert loss(index[None]) == loss(index) == loss(index.repeat(6, 1))
+
+
+@pytest.mark.parametrize("noise", [0.0, -0.1, math.nan])
+def test_noise_that_is_no_standard_deviation_is_refused(noise):
+    with pytest.raises(ValueError, match="noise, a standard deviation, must be above 0"):
+        LatentODE().loss(
+            CURVES.times,
+            CURVES.values,
+            ts=WINDOW,
+            index=CURVES.index,
+            noise=noise,
+            kl_weight=1.0,
+            generator=torch.Generator(),
+        )

@@ -96,14 +96,14 @@ def test_failures_reach_the_caller_of_the_backward_pass():
             self.broken = False
 
         def forward(self, t, y):
-            return self.rate * y * (math.nan if self.broken else 1)
+            return self.rate * y * (math.nan if self.broken and t < 3 else 1)
 
     field = Fragile()
     solution = solve(field, Y0, TS, Solver(gradient="adjoint"))
     field.broken = True
     with pytest.raises(SolveError, match="not finite") as caught:
         solution.ys.sum().backward()
-    assert caught.value.t == 3.0
+    assert caught.value.t == pytest.approx(3.0)
     assert caught.value.counts is solution.stats.backward
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy.integrate import simpson
@@ -70,6 +71,19 @@ def test_events_at_one_time_count_each_and_their_order_does_not_matter():
     twice, path = model.log_likelihood([3.0, 0.5, 3.0], DURATION)
     assert (twice - once).item() == pytest.approx(LOG_START + GROWTH * 3)
     assert len(path.z) == 4  # times 0, 0.5, 3 and 4
+
+
+@pytest.mark.parametrize("made", [tuple, np.array, torch.tensor, iter])
+def test_events_come_in_any_container(made):
+    events = [3.0, 0.5, 3.0]
+    listed, _ = exponential().log_likelihood(events, DURATION)
+    assert exponential().log_likelihood(made(events), DURATION)[0].item() == listed.item()
+
+
+@pytest.mark.parametrize(("duration", "sequences"), [(0.0, 1), (-4.0, 1), (math.nan, 1), (4.0, 0)])
+def test_no_duration_and_no_sequence_are_refused(duration, sequences):
+    with pytest.raises(ValueError, match="duration must be above 0 and sequences at least 1"):
+        exponential().log_likelihood([], duration, sequences=sequences)
 
 
 @pytest.mark.parametrize("outside", [0.0, DURATION, -1.0, math.nan])

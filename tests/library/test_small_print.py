@@ -161,9 +161,11 @@ def test_a_gradient_that_is_not_a_number_stops_the_backward_solve():
         ys[-1].sum().backward()
 
 
-def test_options_of_the_forward_method_stay_away_from_another_backward_method():
+def test_options_of_the_forward_method_are_not_guessed_for_another_backward_method():
     settings = {"method": "rk4", "options": {"step_size": 0.1}, "adjoint_method": "dopri5"}
-    odeint_adjoint(Cosine(), start(0.0), T, **settings)[-1].sum().backward()
+    with pytest.raises(ValueError, match="give adjoint_options for dopri5"):
+        odeint_adjoint(Cosine(), start(0.0), T, **settings)
+    odeint_adjoint(Cosine(), start(0.0), T, **settings, adjoint_options={})[-1].sum().backward()
 
 
 # Events

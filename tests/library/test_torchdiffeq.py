@@ -17,10 +17,9 @@ from odenet import Adaptive, Solver, odeint, odeint_adjoint, odeint_event, solve
     ("call", "error", "message"),
     [
         (lambda: odeint(decay, Y0, TS, method="rk5"), ValueError, "unknown method"),
-        (lambda: odeint(decay, Y0, TS, options={"step": 1}), ValueError, r"\['step'\].*known"),
-        (lambda: odeint(decay, Y0, TS, rtol=0.0), ValueError, "rtol must be positive"),
+        (lambda: odeint(decay, Y0, TS, rtol=-1.0), ValueError, "rtol must be a number of at least"),
         (lambda: odeint(decay, Y0, [0.0, 1.0]), TypeError, "1-D tensor"),
-        (lambda: odeint_adjoint(decay, Y0, TS), TypeError, "params"),
+        (lambda: odeint_adjoint(decay, Y0, TS), ValueError, "adjoint_params"),
         (lambda: odeint(decay, torch.ones(2).int(), TS), TypeError, "torch.int32"),
         (
             lambda: odeint_adjoint(Field(), Y0, TS, adjoint_options={"norm": "rms"}),

@@ -102,6 +102,20 @@ def test_images_and_labels_are_those_of_the_files(files, tmp_path, sources):
     assert torch.equal(test.labels, torch.from_numpy(digits("t10k")[1][::2]).long())
 
 
+@pytest.mark.parametrize("given", [str, lambda folder: f"~/{folder.name}", None])
+def test_the_folder_may_be_text_begin_with_a_tilde_and_come_from_the_cache(
+    files, tmp_path, sources, monkeypatch, given
+):
+    sources(mirrors=files)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    monkeypatch.setenv("ODENET_CACHE", f"~/{tmp_path.name}")
+    mnist.load(given and given(tmp_path), train_size=1, test_size=1)
+    folder = tmp_path if given else tmp_path / "mnist"
+    assert [path.name for path in tmp_path.iterdir()] == ["MNIST" if given else "mnist"]
+    assert len(list((folder / "MNIST/raw").iterdir())) == 4
+
+
 @pytest.mark.parametrize("size", [0, 61])
 def test_size_that_the_set_does_not_have_is_refused(files, tmp_path, sources, size):
     sources(mirrors=files)

@@ -81,6 +81,41 @@ def test_parameters_are_annotated_literals_with_a_meaning(notebook):
         assert "  # " in tagged[0].source.splitlines()[node.end_lineno - 1]
 
 
+def test_no_number_but_the_seed_may_be_zero_or_less(notebook):
+    for name, default in declared(notebook).items():
+        item = default[0] if isinstance(default, list) else default
+        if name == "seed" or isinstance(item, bool | str):
+            continue
+        for value in (0 * item, -item):
+            with pytest.raises(ValueError, match=rf"{name} cannot be .*(above 0|at least [124])"):
+                checked("it", notebook, {name: [value] if isinstance(default, list) else value})
+
+
+@pytest.mark.parametrize("name", ["tolerances", "mnist_tolerances"])
+def test_a_slope_needs_two_tolerances(name):
+    notebook = nbformat.read(NOTEBOOKS / "02_adjoint.ipynb", as_version=4)
+    assert checked("02_adjoint", notebook, {name: [0.1, 0.01]})[name] == [0.1, 0.01]
+    for few in ([0.1], [0.1, 0.1]):
+        with pytest.raises(ValueError, match=rf"{name} cannot be .* at least 2 of them"):
+            checked("02_adjoint", notebook, {name: few})
+
+
+@pytest.mark.parametrize(
+    ("stem", "name", "most", "more"),
+    [
+        ("02_adjoint", "train_size", 60_000, 60_001),
+        ("03_mnist", "train_size", 60_000, 60_001),
+        ("04_nfe", "test_size", 10_000, 10_001),
+        ("05_spirals", "observed", [2, 100], [2, 101]),
+    ],
+)
+def test_there_is_no_more_data_than_there_is(stem, name, most, more):
+    notebook = nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4)
+    assert checked(stem, notebook, {name: most})[name] == most
+    with pytest.raises(ValueError, match=rf"{name} cannot be .* at most \d+$"):
+        checked(stem, notebook, {name: more})
+
+
 def test_it_has_a_seed_unless_it_only_summarises(notebook):
     assert summarises(notebook) or type(declared(notebook).get("seed")) is int
 

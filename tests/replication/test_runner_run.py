@@ -41,7 +41,17 @@ def ran(tmp_path_factory):
     ("arguments", "message"),
     [
         (["01_good", "-p", "scael=2"], "did you mean 'scale'? (known: fast, label, scale"),
-        (["01_good", "-p", "scale=two"], "scale cannot be 'two' (str). It takes:\nseed: int = 0"),
+        (
+            ["01_good", "-p", "scale=two"],
+            "scale cannot be 'two' (str). Its declaration: scale: float = 1.0  # of the gap",
+        ),
+        (["01_good", "-p", "scale=0"], "scale cannot be 0 (int). Its declaration: scale: float"),
+        (["01_good", "-p", "scale=nan"], "scale cannot be 'nan' (str)"),
+        (["01_good", "-p", "scale=1e999"], "scale cannot be inf (float)"),
+        (["01_good", "-p", "seeds=0"], "# number of seeds, at least 1\n"),
+        (["01_good", "-p", "seeds=-1"], "seeds cannot be -1 (int)"),
+        (["01_good", "-p", "sizes=[2.0, 9.5]"], "sizes cannot be [2.0, 9.5] (list)"),
+        (["01_good", "-p", "seed=1 seed=2"], "seed is given twice"),
         (["01_good", "-p", "seeds=1.5"], "seeds cannot be 1.5 (float)"),
         (["01_good", "-p", "seeds=true"], "seeds cannot be True (bool)"),
         (["01_good", "-p", "sizes=[]"], "sizes cannot be []"),
@@ -65,11 +75,38 @@ def test_a_profile_with_a_typo_is_refused(clone, capsys):
     assert "did you mean 'scale'" in capsys.readouterr().err
 
 
-def test_typed_values_are_python_or_yaml():
-    text = 'a=1e-3 b=true c=False d=x e=[1, 2.5] f="y z" g=-1_000'
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        ("01_good: {scale: 3", "quick.yml is no YAML: while parsing a flow mapping"),
+        ("01_good: 3", "must map notebooks to parameters, not 3"),
+        ("[1]", "must map notebooks to parameters, not [1]"),
+        ("01_good: {scale: 0}", "scale cannot be 0 (int)"),
+        ("01_good: {scale: .nan}", "scale cannot be nan (float)"),
+    ],
+)
+def test_a_profile_with_a_slip_is_refused_in_a_line(clone, capsys, profile, message):
+    (clone / "notebooks/profiles/quick.yml").write_text(profile)
+    assert cli.main(["run", "03_plain"]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+
+
+def test_typed_values_are_python_or_text():
+    text = "a=1e-3 b=true c=False d=x e=[1, 2.5] f=\"y z\" g=-1_000 h=../a=b i='c d=e' j=it's"
     expected = {"a": 1e-3, "b": True, "c": False, "d": "x", "e": [1, 2.5], "f": "y z", "g": -1000}
+    expected |= {"h": "../a=b", "i": "c d=e", "j": "it's"}
     assert typed(text) == expected
     assert type(typed("a=1e-3")["a"]) is float and typed("  ") == {}
+
+
+@pytest.mark.parametrize(
+    "value", ["[1, 2", "'x", "@x", "*x", "&x", "%x", "[a]", "010", "1:30", "{[]: 1}", "[" * 999]
+)
+def test_a_value_that_cannot_be_read_is_refused_in_a_line(value):
+    with pytest.raises(ValueError, match="write numbers and lists as Python does") as error:
+        typed(f"b=1 a={value} c=2")
+    assert str(error.value).startswith(f"a={value} cannot") and "\n" not in str(error.value)
 
 
 # What is fresh, stale or missing

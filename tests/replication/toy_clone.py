@@ -21,11 +21,11 @@ from replication.runner.record import provenance
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PARAMETERS = """\
 seed: int = 0  # first seed
-seeds: int = 2  # number of seeds
-scale: float = 1.0  # of the gap
+seeds: int = 2  # number of seeds, at least 1
+scale: float = 1.0  # of the gap, above 0
 label: str = "a"  # of nothing
 fast: bool = False  # does nothing
-sizes: list[float] = [1.0, 2.0]  # of nothing
+sizes: list[float] = [1.0, 2.0]  # of nothing, at most 9
 """
 MODULE = (
     '"""A toy."""\n\ndef gap(seed, scale):\n    """Not zero."""\n    return scale * (seed + 1)\n'

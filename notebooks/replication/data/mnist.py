@@ -19,7 +19,7 @@ class Digits(NamedTuple):
 
 
 def load(
-    root: Path | None = None, train_size: int = 60_000, test_size: int = 10_000
+    root: str | Path | None = None, train_size: int = 60_000, test_size: int = 10_000
 ) -> tuple[Digits, Digits]:
     """The training and the test digits, fetched into ``root`` first if they are not there yet.
 
@@ -29,7 +29,8 @@ def load(
     no source has the files.
     """
     if root is None:
-        root = Path(os.environ.get("ODENET_CACHE") or Path.home() / ".cache" / "odenet") / "mnist"
+        root = Path(os.environ.get("ODENET_CACHE") or "~/.cache/odenet", "mnist")
+    root = Path(root).expanduser()
     ensure(root / "MNIST" / "raw")
     return _read(root, True, train_size), _read(root, False, test_size, "test_size")
 

@@ -82,7 +82,12 @@ class Profile:
     def overrides(self) -> dict[str, dict[str, object]]:
         """Parameters of this profile by notebook; the rest keeps the notebook's defaults."""
         path = self.notebooks / "profiles" / f"{self.name}.yml"
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-        if not isinstance(content or {}, dict):
-            raise ValueError(f"{path}: must map notebooks to parameters, not {content!r}")
-        return {stem: values or {} for stem, values in (content or {}).items()}
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        content = {} if content is None else content
+        for part in (content, *content.values()) if isinstance(content, dict) else (content,):
+            if not isinstance(part, dict | None):
+                raise ValueError(f"{path}: must map notebooks to parameters, not {part!r}")
+        return {stem: values or {} for stem, values in content.items()}

@@ -21,7 +21,7 @@ RULES: dict[str, Way] = {
     "Adjoint": ours(lambda tolerance: Adjoint()),
 }
 # The adjoint as the paper has it: in the units of the loss, every integral in the error norm.
-ABSOLUTE = ours(lambda tolerance: Adjoint(seminorm=False, scaled=False))
+ABSOLUTE = ours(lambda tolerance: Adjoint(scaled=False))
 EXACT = ours(lambda tolerance: Backprop(), "dopri8")
 SCALED_AT = 1e-4  # the tolerance at which the loss is scaled
 

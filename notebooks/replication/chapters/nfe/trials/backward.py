@@ -36,15 +36,15 @@ class Way:
 
 # The paper solves one system backwards, of state, adjoint and parameter gradient, with one error
 # norm over all of them and an absolute tolerance on the adjoint, in the units of the loss.
-PAPER = Adjoint(seminorm=False, scaled=False)
+PAPER = Adjoint(scaled=False)
 WAYS = {
     "paper": Way(lambda at: PAPER),
     "paper, summed loss": Way(lambda at: PAPER, join="sum"),
     "VODE": Way(lambda at: PAPER, "scipy_vode"),
     "VODE, summed loss": Way(lambda at: PAPER, "scipy_vode", "sum"),
-    "relative": Way(lambda at: Adjoint(seminorm=False)),
-    "seminorm": Way(lambda at: Adjoint()),
-    "looser": Way(lambda at: Adjoint(Adaptive(100 * at, 100 * at), seminorm=False)),
+    "relative": Way(lambda at: Adjoint()),
+    "seminorm": Way(lambda at: Adjoint(seminorm=True)),
+    "looser": Way(lambda at: Adjoint(Adaptive(100 * at, 100 * at))),
 }
 
 
