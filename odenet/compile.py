@@ -130,7 +130,11 @@ def attempt(
     found = [step.y1, slopes[-1], torch.stack(slopes)]
     if tolerances:
         rtol, atol = tolerances
-        found.append(step.error() / (torch.maximum(y.abs(), step.y1.abs()) * rtol + atol))
+        size, wide = (
+            torch.maximum(y.abs(), step.y1.abs()),
+            torch.promote_types(y.dtype, torch.float),
+        )
+        found.append(step.error().to(wide) / (size.to(wide) * rtol + atol))
     return found
 
 
@@ -281,7 +285,7 @@ class CompiledMethod(RungeKutta):
 
 class WithoutGradient(Backprop):
     def __call__(self, problem: InitialValueProblem) -> Solution:
-        if problem.wants_gradient:
+        if problem.wants_gradient or problem.times is not None:
             raise _refused("keeps nothing for 'backprop': take 'checkpoint', or torch.no_grad()")
         return problem.solve()
 

@@ -169,6 +169,17 @@ def test_a_state_may_be_a_scalar(uncompiled):
                 assert ours[0].dtype is dtype
 
 
+def test_a_tolerance_may_be_less_than_half_precision_holds(traced):
+    at_rest = torch.zeros(3, dtype=torch.float16)
+    solver = Solver("bosh3", Adaptive(1e-3, 1e-9), compile=True)  # 0 / 0, were it rounded
+    ends = [
+        solve(lambda t, y: -y, at_rest, (0.0, 1.0), replace(solver, compile=c), params=())
+        for c in (True, False)
+    ]
+    assert torch.equal(ends[0].y1, at_rest)
+    assert ends[0].stats.forward == ends[1].stats.forward
+
+
 def test_a_state_may_be_strided(uncompiled):
     y0 = initial_state().repeat(2, 2)[::2, ::2]
     solver = Solver("dopri5", Adaptive(1e-5, 1e-5), compile=True)
@@ -346,8 +357,10 @@ def test_a_control_of_another_type_measures_the_error_itself(uncompiled):
 
 def test_backpropagation_is_refused_where_a_gradient_is_wanted():
     solver = Solver(gradient="backprop", compile=True)
-    with pytest.raises(ValueError, match="take 'checkpoint'"):
-        solve(Field(), initial_state(), TIMES, solver)
+    frozen, times = Field().requires_grad_(False), TIMES.clone().requires_grad_()
+    for field, ts in ((Field(), TIMES), (frozen, times)):
+        with pytest.raises(ValueError, match="take 'checkpoint'"):
+            solve(field, initial_state(), ts, solver)
 
 
 def test_params_that_compiled_code_cannot_see_are_refused():
