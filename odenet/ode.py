@@ -268,12 +268,14 @@ def check_state(y0: Any, control: Control) -> None:
         advice = ": odeint takes complex states" if y0.is_complex() else ""
         raise TypeError(f"y0 must hold floating-point numbers, got {y0.dtype}{advice}")
     for name in ("rtol", "atol"):
-        shape = getattr(getattr(control, name, None), "shape", ())
-        fits = zip(reversed(shape), reversed(y0.shape), strict=False)
-        if len(shape) > y0.dim() or any(n not in (1, m) for n, m in fits):
+        tolerance = getattr(control, name, None)
+        if not isinstance(tolerance, Tensor):
+            continue
+        sizes = zip(reversed(tolerance.shape), reversed(y0.shape), strict=False)
+        if tolerance.dim() > y0.dim() or any(n not in (1, m) for n, m in sizes):
             raise ValueError(
                 f"{name} must broadcast with the state's shape {tuple(y0.shape)}, got shape "
-                f"{tuple(shape)}"
+                f"{tuple(tolerance.shape)}"
             )
 
 
