@@ -101,15 +101,14 @@ class Packing:
 class PackedField:
     """``func`` as a field of packed states, given its time as a tensor of their precision."""
 
-    def __init__(self, func: Function, packing: Packing, y0: Tensor) -> None:
+    def __init__(self, func: Function, packing: Packing) -> None:
         self.__self__ = func  # whose parameters are found
-        self._packing, self._dtype, self._device = packing, y0.dtype, y0.device
+        self._packing, self._plain = packing, packing.plain
 
     def __call__(self, t: Any, y: Tensor) -> Tensor:
-        if isinstance(t, Tensor):
-            time = t  # which ts that require a gradient make
-        else:
-            time = torch.full((), t, dtype=self._dtype, device=self._device)
+        time = t if isinstance(t, Tensor) else y.new_full((), t)  # a tensor where ts need gradients
+        if self._plain:
+            return _like(self.__self__(time, y), y)
         return self._packing.slopes(self.__self__(time, self._packing.unpack(y)))
 
 

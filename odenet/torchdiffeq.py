@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -310,7 +311,7 @@ class _Call:
     ) -> None:
         self.func, self.t, self.name = func, _checked(t), method or "dopri5"
         self.packing = Packing(y0)
-        self.field = PackedField(func, self.packing, self.packing.pack(y0))
+        self.field = PackedField(func, self.packing)
         self.tolerances = [
             self.packing.tolerance(name, value) for name, value in (("rtol", rtol), ("atol", atol))
         ]
@@ -379,7 +380,7 @@ class _Call:
         for option in rest.keys() & OPTIONS.keys():
             value = rest.pop(option)
             settings[OPTIONS[option]] = value.item() if isinstance(value, Tensor) else value
-        if self.name in ADAPTIVE:
+        if self.name in ADAPTIVE and rest.keys() & {"jump_t", "step_t"}:
             jumps = [torch.as_tensor(rest.pop(k, ())).reshape(-1) for k in ("jump_t", "step_t")]
             settings["jump_times"] = torch.cat(jumps)
         return method, Adaptive(*self.tolerances, **settings)
@@ -422,6 +423,10 @@ def _same(norm: Callable[[Tensor], Any], x: Tensor) -> Any:
     return norm(x)
 
 
+def _rises(times: list[float]) -> bool:
+    return all(a < b for a, b in pairwise(times))
+
+
 def _trained(func: Any) -> bool:
     return isinstance(func, nn.Module) and any(p.requires_grad for p in func.parameters())
 
@@ -433,8 +438,8 @@ def _checked(t: Any) -> Tensor:
         raise TypeError(f"t must hold floating-point numbers, got {t.dtype}")
     if t.dim() != 1 or not len(t):
         raise ArgumentError(f"t must be one-dimensional and not empty, got shape {tuple(t.shape)}")
-    gaps = t.diff()
-    if not ((gaps > 0).all() or (gaps < 0).all()):
+    times = t.tolist()
+    if not (_rises(times) or _rises(times[::-1])):
         raise ArgumentError(f"t must rise or fall strictly, got {t.tolist()}")
     return t
 

@@ -84,12 +84,15 @@ class Checkpoint:
 class Repeatable(Modified):
     """Steps that, made a second time, draw the random numbers of the first.
 
-    ``states`` are those of the generators where each step began that drew any.
+    ``states`` are those of the generators where each step began that drew any. A field that draws
+    none in its first step is taken for one that never does, as looking takes time.
     """
 
-    states: dict[tuple[float, float], list[Tensor]]
+    states: dict[tuple[float, float] | None, list[Tensor]]
 
     def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
+        if None in self.states:
+            return self.method.step(f, t, t1, y, history)
         if (t, t1) in self.states:
             devices = [] if y.device.type == "cpu" else [y.device]
             with torch.random.fork_rng(devices, device_type=y.device.type):
@@ -99,6 +102,8 @@ class Repeatable(Modified):
         step = self.method.step(f, t, t1, y, history)
         if not all(map(torch.equal, before, _random_states(y.device))):
             self.states[t, t1] = before
+        elif not self.states:
+            self.states[None] = before
         return step
 
 
