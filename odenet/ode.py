@@ -50,8 +50,8 @@ class Solver:
         gradient: a rule (``Backprop()``, ``Checkpoint()``, ``Adjoint()``,
             ``InterpolatedAdjoint()``), or one of "backprop", "checkpoint", "adjoint". By default
             "backprop", and "checkpoint" where solves are compiled.
-        compile: make the steps in compiled code, which is equal to rounding and several times as
-            fast for small fields. The first solve compiles, for seconds; later ones take the code
+        compile: make the steps in compiled code, which is equal to rounding and for small fields up
+            to three times as fast, most where a gradient is asked for. The first solve compiles, for seconds; later ones take the code
             again, as long as the field's code and attributes, shapes and precision are the same.
             Methods are Runge-Kutta, rules "checkpoint" and "adjoint", or any without a gradient.
             The field takes its time as a tensor without dimensions, and does not branch on values.
