@@ -51,10 +51,11 @@ class Solver:
             ``InterpolatedAdjoint()``), or one of "backprop", "checkpoint", "adjoint". By default
             "backprop", and "checkpoint" where solves are compiled.
         compile: make the steps in compiled code, which is equal to rounding and for small fields up
-            to three times as fast, most where a gradient is asked for. The first solve compiles, for seconds; later ones take the code
-            again, as long as the field's code and attributes, shapes and precision are the same.
-            Methods are Runge-Kutta, rules "checkpoint" and "adjoint", or any without a gradient.
-            The field takes its time as a tensor without dimensions, and does not branch on values.
+            to three times as fast, most where a gradient is asked for. The first solve compiles,
+            for seconds; later ones take the code again, as long as the field's code and attributes,
+            shapes and precision are the same. Methods are Runge-Kutta, rules "checkpoint" and
+            "adjoint", or any without a gradient. The field takes its time as a tensor without
+            dimensions, and does not branch on values.
             Needs a C++ compiler.
 
     Raises:
@@ -380,10 +381,11 @@ def _parameters(
     return ()
 
 
-@torch.compiler.disable
 def _untraced(rule: Gradient, problem: InitialValueProblem) -> Solution:
     """A solve whose path depends on values, run as it is where a caller is traced."""
-    return rule(problem)
+    untraced: Any = torch.compiler.disable(rule.__call__)  # no decorator: it would import dynamo
+    solution: Solution = untraced(problem)
+    return solution
 
 
 @torch.no_grad()

@@ -162,8 +162,8 @@ class BackwardSolve:
         self.stats.drift = max(rms(missed) / size, self.stats.drift or 0.0)
 
     def _warn_of_drift(self) -> None:
-        drift = self.stats.drift or 0.0
-        if not drift < _LOST:
+        drift, rtol = self.stats.drift or 0.0, getattr(self.control, "rtol", 0.0)
+        if not drift < max(_LOST, 10 * float(torch.as_tensor(rtol).max())):
             warnings.warn(
                 f"Adjoint: the state that was solved backwards misses the forward solution by "
                 f"{drift:.2g} of its size, so the gradient is worth nothing: take Checkpoint, "

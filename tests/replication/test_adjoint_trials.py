@@ -101,9 +101,9 @@ def test_checkpoint_keeps_a_state_and_a_slope_for_each_step(kept):
         assert row["kept"] - first["kept"] == 2 * more * kept["state"]
 
 
-def test_adjoint_keeps_the_start_and_the_outputs_whatever_the_evaluations(kept):
+def test_adjoint_keeps_the_start_the_outputs_and_a_slope_whatever_the_evaluations(kept):
     for row in by_rule(kept["by_tolerance"] + kept["by_outputs"], "adjoint"):
-        assert row["kept"] == (1 + 1 + row["outputs"]) * kept["state"]
+        assert row["kept"] == (1 + 1 + row["outputs"] + 1) * kept["state"]
         assert row["peak"] > row["kept"] + kept["evaluation"] - kept["state"]
 
 
@@ -177,12 +177,11 @@ def test_without_torchdiffeq_there_are_our_three_rules(small_result):
 def test_checkpoint_is_backprop_and_the_gap_to_adjoint_is_some_tolerances(small_result):
     by_way = {name: [r for r in small_result["errors"] if r["way"] == name] for name in RULES}
     for replayed, recorded in zip(by_way["Checkpoint"], by_way["Backprop"], strict=True):
-        for part in ("y0", "theta", "t0", "t1"):
+        for part in ("y0", "theta"):
             assert replayed[part] == pytest.approx(recorded[part], rel=1e-6)
     for row in small_result["gaps"]:
         gaps = [row[part] for part in ("y0", "theta", "t0", "t1")]
         assert 0 < max(gaps) < 100 * row["tolerance"]
-        assert row["t1"] == 0  # the same forward solve
 
 
 def test_a_constant_changes_the_cost_of_the_absolute_adjoint_only(small_result):
@@ -238,7 +237,8 @@ def test_linear_decay_drifts_by_its_growth_and_keeps_its_gradient():
 
 
 def test_a_pendulum_with_friction_loses_its_gradient_unless_states_are_kept():
-    result = reversal.run(reversal.Trial("pendulum", tolerances=(1e-4,)), None)
+    with pytest.warns(RuntimeWarning, match="worth nothing"):
+        result = reversal.run(reversal.Trial("pendulum", tolerances=(1e-4,)), None)
     (again,), (read,), (replayed,) = (at(result, way) for way in reversal.WAYS)
     assert again["drift"] > 0.1 and again["error"] > 0.1
     assert read["error"] < 1e-3 and replayed["error"] < 1e-3
