@@ -24,6 +24,7 @@ from odenet.adjoint import Adjoint, Backprop, Checkpoint, Gradient
 from odenet.adjoint.backsolve import BackwardSolve
 from odenet.adjoint.checkpoint import Replay, Span
 from odenet.adjoint.dependence import check_complete, check_same
+from odenet.field import autocast_of_now
 from odenet.solvers import (
     Adaptive,
     Control,
@@ -84,7 +85,8 @@ def compiled_problem(problem: InitialValueProblem) -> InitialValueProblem:
     names = tuple(places[id(p)] for p in problem.params)
     fixed = {name: x for name, x in own.items() if name not in names}
     method: Any = problem.method
-    compiled = CompiledMethod(method.tableau, f, names, fixed, problem.f, _autocast(problem.y0))
+    mode = autocast_of_now(problem.y0.device.type) or nullcontext()
+    compiled = CompiledMethod(method.tableau, f, names, fixed, problem.f, mode)
     # Compiled code takes the tensors of its solve, whatever the module holds by then.
     return replace(problem, method=compiled, module=None)
 
@@ -94,14 +96,6 @@ def compiled_rule(rule: Gradient) -> Gradient:
     if isinstance(rule, Checkpoint):
         return CompiledCheckpoint()
     return CompiledAdjoint(**vars(rule)) if isinstance(rule, Adjoint) else WithoutGradient()
-
-
-def _autocast(y0: Tensor) -> Any:
-    """The autocast of now, for later calls."""
-    device = y0.device.type
-    if not torch.is_autocast_enabled(device):
-        return nullcontext()
-    return torch.autocast(device, torch.get_autocast_dtype(device), cache_enabled=False)
 
 
 def _refused(reason: str) -> ValueError:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from odenet.adjoint import Backprop
 from odenet.adjoint.function import moved, vjp
-from odenet.field import checked_field
+from odenet.field import checked_field, slope_at
 from odenet.ode import Solver, check_solver, check_state, problem_of, solve
 from odenet.solvers import Counts, Field, FixedSteps, Solution, SolveError, SolveStats, Step
 
@@ -79,7 +79,7 @@ def solve_event(
     given = y0
     if isinstance(t0, Tensor) and t0.requires_grad:
         # To first order, starting later by d is starting from y0 - d f(t0, y0).
-        given = moved(y0, t0.reshape(()), -_slope(field, span[0], y0))
+        given = moved(y0, t0.reshape(()), -slope_at(field, span[0], y0))
         stats.forward.nfe += 1
     records = torch.is_grad_enabled() and isinstance(solver.gradient, Backprop)
     with torch.set_grad_enabled(records):
@@ -183,7 +183,7 @@ def _root(step: Step, event: Event, i: int, low: float, high: float) -> float:
 
 def _at_event(f: Field, time: Tensor, y: Tensor, event: Event, which: int) -> tuple[Tensor, Tensor]:
     """The event's time and state with the derivatives that the crossing condition gives them."""
-    slope = _slope(f, float(time), y)
+    slope = slope_at(f, float(time), y)
     at = _time(float(time), y)
     with torch.enable_grad():
         t, state = at.clone().requires_grad_(), y.detach().requires_grad_()
@@ -193,8 +193,3 @@ def _at_event(f: Field, time: Tensor, y: Tensor, event: Event, which: int) -> tu
     gap = event(at, y).reshape(-1)[which]
     time = moved(time, gap, (-1 / rate).to(time))
     return time, moved(y, time, slope)
-
-
-@torch.no_grad()
-def _slope(f: Field, t: float, y: Tensor) -> Tensor:
-    return f(t, y)

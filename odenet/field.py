@@ -17,7 +17,9 @@ def checked_field(f: Field, y0: Tensor) -> Any:
     field's own is copied. The result has an attribute ``first``: time, state and slope of its
     first call, for those who must know the field again.
     """
-    shape, dtype, call = y0.shape, y0.dtype, _autocast(f, y0.device.type)
+    shape, dtype, call = y0.shape, y0.dtype, f
+    if (mode := autocast_of_now(y0.device.type)) is not None:
+        call = mode(f)
     # In code that is traced or mapped over there is no memory to look at.
     looks = not torch.compiler.is_compiling() and _has_memory(y0)
     versions = looks and not torch.is_inference_mode_enabled()
@@ -84,13 +86,18 @@ def _unlike(k: Any, y0: Tensor) -> Exception:
     )
 
 
-def _autocast(f: Field, device: str) -> Field:
-    """``f`` under the autocast of now, in whose place a backward pass has none."""
+def autocast_of_now(device: str) -> Any:
+    """The autocast mode that is on, for calls of a field in a backward pass that has none."""
     if torch.compiler.is_compiling() or not torch.is_autocast_enabled(device):
-        return f
+        return None
     # Without the cache, in whose low precision the gradients of all evaluations would add up.
-    mode = torch.autocast(device, torch.get_autocast_dtype(device), cache_enabled=False)
-    return mode(f)
+    return torch.autocast(device, torch.get_autocast_dtype(device), cache_enabled=False)
+
+
+@torch.no_grad()
+def slope_at(f: Field, t: float, y: Tensor) -> Tensor:
+    """The slope, without a graph."""
+    return f(t, y)
 
 
 def _has_memory(x: Tensor) -> bool:

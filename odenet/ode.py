@@ -20,7 +20,7 @@ from odenet.adjoint import GRADIENTS, Adjoint, Backprop, Gradient, InterpolatedA
 from odenet.adjoint.dependence import found_params
 from odenet.adjoint.function import moved
 from odenet.compile import check_compiled, check_own, compiled_problem, compiled_rule
-from odenet.field import checked_field
+from odenet.field import checked_field, slope_at
 from odenet.solvers import (
     METHODS,
     Adaptive,
@@ -179,7 +179,7 @@ def solve(
     start = y0
     if tensors is not None and not by_steps:
         # To first order, starting later by d is starting from y0 - d f(ts[0], y0).
-        start = moved(y0, tensors[0], -_slope(f, times[0], y0))
+        start = moved(y0, tensors[0], -slope_at(f, times[0], y0))
     problem = problem_of(
         f,
         start,
@@ -200,7 +200,7 @@ def solve(
     if tensors is not None and not by_steps:
         # The slopes at the start and at each output.
         solution.stats.forward += Counts(nfe=1 + len(times))
-        slopes = torch.stack([_slope(f, t, y) for t, y in zip(times, solution.ys, strict=True)])
+        slopes = torch.stack([slope_at(f, t, y) for t, y in zip(times, solution.ys, strict=True)])
         solution = replace(solution, ys=moved(solution.ys, tensors, slopes))
     return solution
 
@@ -386,8 +386,3 @@ def _untraced(rule: Gradient, problem: InitialValueProblem) -> Solution:
     untraced: Any = torch.compiler.disable(rule.__call__)  # no decorator: it would import dynamo
     solution: Solution = untraced(problem)
     return solution
-
-
-@torch.no_grad()
-def _slope(f: Field, t: float, y: Tensor) -> Tensor:
-    return f(t, y)

@@ -10,7 +10,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -198,8 +197,9 @@ def odeint_adjoint(
         suffix="_adjoint",
     )
     control = backward.control
-    if isinstance(control, Adaptive):  # the largest norm of the parts, not that of all entries
-        control = replace(control, norm=partial(_same, control.norm))
+    if isinstance(control, Adaptive):
+        of_state = control.norm  # a norm of one's own is taken of each part, the largest counts
+        control = replace(control, norm=lambda x: of_state(x))
     settings = {"control": control, "method": backward.method, "scaled": False}
     if callable(norm):
         rule: Adjoint = _NormedAdjoint(**settings, norm=norm, packing=call.packing)
@@ -417,10 +417,6 @@ class _Call:
                 self.control = _WatchedControl(
                     **rest, accept=watcher(names[1]), reject=watcher(names[2])
                 )
-
-
-def _same(norm: Callable[[Tensor], Any], x: Tensor) -> Any:
-    return norm(x)
 
 
 def _rises(times: list[float]) -> bool:

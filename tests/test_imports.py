@@ -15,7 +15,7 @@ SHARED |= {"tables", "trained", "training"}
 BELOW = {  # part of a package -> what it may import, besides itself
     "odenet.solvers": set(),
     "odenet.adjoint": {"odenet.solvers"},
-    "odenet.compile": {"odenet.solvers", "odenet.adjoint"},
+    "odenet.compile": {"odenet.solvers", "odenet.adjoint", "odenet.field"},
     "odenet.field": {"odenet.solvers"},
     "odenet.packing": {"odenet.solvers"},
     "odenet.ode": {"odenet.solvers", "odenet.adjoint", "odenet.compile", "odenet.field"},
