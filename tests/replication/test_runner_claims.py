@@ -93,7 +93,7 @@ def test_a_missing_key_is_refused(tmp_path, key):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("- id: x\n", "is not of type 'object' .allowed: topics, claims"),
+        ("- id: x\n", "is not of type 'object' .allowed: topics, beyond, claims, planned"),
         ("{topics: {}, claim: []}", "'claims' is a required property|'claim' was unexpected"),
         ("{topics: {Toys: C1}, claims: []}", "topics: Toys: 'C1' is not of type 'object'"),
         ("{topics: {}, claims: [x]}", r"row 1 \(no id\): 'x' is not of type 'object'"),

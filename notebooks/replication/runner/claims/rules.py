@@ -37,6 +37,7 @@ class Claim:
     figure: str | None = None
     needs: Sequence[str] = ()  # what must be equal in two runs whose metrics are compared
     scale: str = "linear"  # on which they are compared, or log
+    main: bool = False  # decides the headline of its claim
     predicted: str = ""  # what was expected of it when the row was written
     post_hoc: bool = False  # written after a look at such numbers
 
