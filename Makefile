@@ -92,6 +92,9 @@ smoke: $(READY) ## The whole replication at its smallest size, book included
 book: $(READY) ## Render the published evidence (book/chapters)
 	@$(REPLICATE) book --profile paper
 
+pdf: $(READY) ## The same, and all its pages as one PDF; needs Chromium (CHROMIUM=/path/to/it)
+	@$(REPLICATE) book --profile paper --pdf
+
 readme: $(READY) ## Bring table and figure of README.md up to date with the published evidence
 	@$(REPLICATE) readme
 
@@ -117,4 +120,4 @@ clean: ## Delete rendered books and tool caches; keep evidence, results, data an
 usage:
 	@echo 'usage: make notebook NB=03_mnist P="epochs=2 seed=1"' >&2; exit 2
 
-.PHONY: help setup peers replicate notebook test rendered lint types unit nbval smoke book readme bench check verdicts figures lab clean usage
+.PHONY: help setup peers replicate notebook test rendered lint types unit nbval smoke book pdf readme bench check verdicts figures lab clean usage

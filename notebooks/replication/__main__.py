@@ -46,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("stems", nargs="*", metavar="NOTEBOOK", help="default: all")
         if command is _figures:
             sub.add_argument("--check", action="store_true", help="compare only, write no chapter")
+        if command is _book:
+            sub.add_argument("--pdf", action="store_true", help="all pages as one PDF too")
         if command is _run:
             sub.add_argument("-p", nargs="+", action="extend", metavar="NAME=VALUE", default=[])
             limit = "time allowed for each cell (default: no limit)"
@@ -129,11 +131,13 @@ def _book(options: argparse.Namespace) -> int:
     require_writable(profile.work)
     try:
         with locked(profile.work / "book.lock"):
-            page = book.build(profile.root, profile.name)
+            page = book.build(profile.root, profile.name, pdf=options.pdf)
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"Start page: {page}")
+    if options.pdf:
+        print(f"All pages: {page.with_name(book.PDF)}")
     return 0
 
 

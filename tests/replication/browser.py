@@ -35,15 +35,20 @@ WORDLESS = """[...document.querySelectorAll('article img')].filter(
 ).map(image => image.outerHTML.slice(0, 100))"""
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser; where there is none, the test is skipped."""
+def program() -> str:
+    """Where Chromium is; where there is none, the test is skipped."""
     if not Path(CHROMIUM).is_file():
         pytest.skip(
             f"no Chromium at {CHROMIUM} ($CHROMIUM), so the book was not tried in a browser"
         )
+    return CHROMIUM
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser; where there is none, the test is skipped."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = driver.chromium.launch(executable_path=program(), args=FLAGS)
         yield browser
         browser.close()
 

@@ -24,10 +24,14 @@ LINK = re.compile(r"\{doc\}`(?:(?P<words>[^`<]+?)\s*<)?(?:chapters/)?(?P<stem>[^
 GLUED = re.compile(r"(?:```\{glue\}|\{glue:text\}`)[^`]*?(?P<stem>\w+)\.ipynb[^`]*`+")
 
 
-def build(root: Path, profile: str) -> Path:
+PDF = "odenet.pdf"
+
+
+def build(root: Path, profile: str, *, pdf: bool = False) -> Path:
     """The chapters of `profile` stand rendered at the returned index.html; no older page is left.
 
-    Raises ValueError where there is no chapter or one holds an error, RuntimeError if Sphinx warns.
+    With `pdf`, all pages as one file beside it too, to which they link. Raises ValueError where
+    there is no chapter or one holds an error, RuntimeError if Sphinx warns or no browser can print.
     """
     run = Profile(profile, root)
     paths = sorted(run.chapters.glob("*.ipynb"))
@@ -38,11 +42,17 @@ def build(root: Path, profile: str) -> Path:
     _stage(root / "book", chapters, source, absent=set(run.stems) - set(chapters))
     colab = Template((source / "_colab.md").read_text(encoding="utf-8"))
     write(source / "_colab.md", colab.render(clone=clone, stems=chapters))
-    _configure(source / "_config.yml", _banner(run.name, records), clone, records)
+    files = {"records": [f"records/{path.name}" for path in records], "pdf": PDF if pdf else None}
+    _configure(source / "_config.yml", _banner(run.name, records), clone, files)
     _render(source)
-    _attach(root, records, source / "_build/html")
+    site = source / "_build/html"
+    _attach(root, records, site)
+    if pdf:
+        from replication.runner.pdf import print_site  # only here a browser is needed
+
+        print_site(site, source / "_toc.yml", site / PDF)
     shutil.rmtree(run.html.parent, ignore_errors=True)
-    (source / "_build/html").rename(run.html.parent)
+    site.rename(run.html.parent)
     return run.html
 
 
@@ -114,11 +124,10 @@ def _commit(provenance: Mapping) -> str:
     return commit[:8] + (" with changes" if provenance["dirty"] else "")
 
 
-def _configure(path: Path, banner: str, clone: Repository, records: list[Path]) -> None:
+def _configure(path: Path, banner: str, clone: Repository, files: Mapping) -> None:
     config = yaml.safe_load(path.read_text())
     config["html"]["announcement"] = banner
-    files = [f"records/{path.name}" for path in records]
-    config["sphinx"]["config"]["html_context"] |= {"clone": asdict(clone), "records": files}
+    config["sphinx"]["config"]["html_context"] |= {"clone": asdict(clone), **files}
     if clone.address:
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}
         place = {"url": clone.address, "path_to_book": "book", "branch": clone.branch}
