@@ -13,7 +13,7 @@ def checkout(root: Path, **chapters: NotebookNode) -> Path:
     """A clone at `root` whose smoke run left these `chapters`, keys as in `_03_mnist`."""
     ignore = shutil.ignore_patterns("_build", "chapters", "records", "trials")
     shutil.copytree(ROOT / "book", root / "book", ignore=ignore)
-    for name in ("CITATION.cff", "LICENSE", "pyproject.toml"):
+    for name in ("CHANGELOG.md", "CITATION.cff", "LICENSE", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
     (root / "notebooks/profiles").mkdir(parents=True)
     for path in ROOT.glob("notebooks/*.ipynb"):

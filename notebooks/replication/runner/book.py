@@ -77,8 +77,9 @@ def _stage(
     Where they would link to one that is `absent`, they name it.
     """
     shutil.rmtree(source, ignore_errors=True)
-    others = shutil.ignore_patterns("_build", "chapters", "records", "__pycache__")
+    others = shutil.ignore_patterns("_build", "chapters", "records", "trials", "__pycache__")
     shutil.copytree(book, source, ignore=others)
+    shutil.copy(book.parent / "CHANGELOG.md", source / "changelog.md")
     for page in source.glob("*.md"):
         write(page, _unlinked(page.read_text(encoding="utf-8"), absent))
     for stem, chapter in chapters.items():
