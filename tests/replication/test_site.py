@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 DESKTOP, PHONE, PAPER = 1366, 390, 673  # CSS pixels; the last is A4 within its margins
 UNPRINTED = """.bd-header-announcement, .bd-header-article, .bd-sidebar-primary,
     .bd-sidebar-secondary, .prev-next-footer, .headerlink, .copybtn, .tag_hide-input details,
-    .moving-points .controls"""
+    .moving-points .controls, .tolerance-slider .controls"""
 
 
 @pytest.fixture(scope="module")
