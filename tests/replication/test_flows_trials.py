@@ -38,6 +38,9 @@ def test_divergences_are_plain_positive_numbers_that_a_tighter_solve_confirms(mo
         assert (row["target"], row["annealed"], row["seed"]) == member
         assert row["kl"] > 0 and row["kl"] == pytest.approx(row["kl_tight"], abs=1e-2)
         assert len(row["curve_kl"]) == 4
+        untrained, now = row["nfe"]
+        planar = trial.model == "planar"
+        assert untrained == now == 0 if planar else min(untrained, now) >= 14
 
 
 def test_divergence_of_the_noise_itself_is_that_of_a_sum_over_samples(tmp_path):
@@ -141,6 +144,18 @@ def test_a_run_alone_is_the_run_among_others():
     z = torch.randn(2, 5, 2)
     slopes = [f.carrier(0.5, torch.cat((y, y[..., :1]), -1)) for f, y in ((both, z), (lone, z[1:]))]
     assert torch.allclose(slopes[0][1], slopes[1][0])
+
+
+def test_a_flow_is_counted_as_if_it_were_alone():
+    """One that is hard to solve costs the others nothing."""
+    flow = training.untrained(training.Training(size=3), (0, 1))
+    z = torch.randn(2, 50, 2, generator=torch.Generator().manual_seed(0))
+    before = training.counts(flow, z)
+    with torch.no_grad():
+        for p in flow.parameters():
+            p[1] *= 3
+    after = training.counts(flow, z)
+    assert after[0] == before[0] and after[1] > before[1]
 
 
 def test_each_run_is_cut_by_its_own_length_and_nonsense_is_dropped():

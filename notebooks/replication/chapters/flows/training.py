@@ -3,9 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from odenet.solvers.runge_kutta import RungeKutta
 from replication.training import Learner, Row, Schedule, save_atomically, train
 
 BATCH = 256
+SEEDS = 3  # that are trained side by side, at most: what a step of one of them costs hangs on it
 CLIP = 10.0
 ROWS = 40  # of a training's history, at most
 PROBE = 1_000  # points of each run that the learning curves rest on
@@ -42,6 +43,16 @@ class Training:
     rate: float = 2e-3
     decay: bool = True
     penalty: float = 0.0  # times the effort of the continuous flow's paths
+
+
+Kind = TypeVar("Kind", bound=Training)
+
+
+def parts(trial: Kind) -> list[Kind]:
+    """The trial in trials of at most three seeds."""
+    end = trial.seed + trial.seeds
+    firsts = range(trial.seed, end, SEEDS)
+    return [replace(trial, seed=first, seeds=min(SEEDS, end - first)) for first in firsts]
 
 
 def untrained(trial: Training, seeds: Sequence[int]) -> Flow:
@@ -77,6 +88,16 @@ def alone(flow: ContinuousFlow, run: int) -> ContinuousFlow:
     field = PlanarField(stacked.units)
     field.load_state_dict({name: w[run : run + 1] for name, w in stacked.state_dict().items()})
     return ContinuousFlow(field, _solver(field, TOLERANCE))
+
+
+@torch.no_grad()
+def counts(flow: Flow, z: Tensor) -> list[int]:
+    """Of each flow solved alone from points z (runs, n, 2), the evaluations; 0 without a solver."""
+    if not isinstance(flow, ContinuousFlow):
+        return [0] * len(z)
+    flows = [alone(flow, run) for run in range(len(z))]
+    solves = [lone(z[i : i + 1], at_tolerance(lone, FINAL)) for i, lone in enumerate(flows)]
+    return [stats.forward.nfe for *_, stats in solves]
 
 
 class SideBySide(torch.optim.Adam):

@@ -34,8 +34,9 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     Goes on from ``folder``/checkpoint.pt where an earlier call was interrupted. ``flows``, in the
     order of ``members``: ``kl``, the divergence to the target in nats, from ``samples`` points;
     its standard error ``error``; ``kl_tight``, from the same points in double precision at
-    tolerance 1e-7; ``curve_kl``, from fewer points at each step of ``curve``. With what ``fit``
-    says of the training.
+    tolerance 1e-7; ``curve_kl``, from fewer points at each step of ``curve``; ``nfe``, the
+    evaluations of a solve of this flow alone at 1e-5, untrained and trained. With what ``fit`` says
+    of the training.
     """
     runs = members(trial)
     flow = _flow(trial)
@@ -62,13 +63,16 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
 
     probe = _noise(trial, training.PROBE, trial.seed + 1)
     final = training.FINAL
+    untrained = training.counts(flow, probe)
     curves, said = training.fit(flow, trial, loss, lambda: divergence(probe, final)[::2], folder)
+    costs = zip(untrained, training.counts(flow, probe), strict=True)
     z = _noise(trial, trial.samples, trial.seed)
     kl, error, _ = divergence(z, final)
     flow.double()
     tight, _, _ = divergence(z.double(), training.TIGHT)
-    found = zip(runs, kl.tolist(), error.tolist(), tight.tolist(), curves, strict=True)
-    names = ("target", "annealed", "seed", "kl", "error", "kl_tight", "curve_kl")
+    scores = (kl.tolist(), error.tolist(), tight.tolist())
+    found = zip(runs, *scores, curves, map(list, costs), strict=True)
+    names = ("target", "annealed", "seed", "kl", "error", "kl_tight", "curve_kl", "nfe")
     flows = [dict(zip(names, (*run, *values), strict=True)) for run, *values in found]
     return {"flows": flows, **said}
 
