@@ -22,7 +22,7 @@ from replication.trained import trained
 ROUNDS = 5  # of timed solves, each over all tolerances
 REFERENCE = 1e-7  # tolerance of the solve in double precision that errors refer to
 # That of single images: a batch solved at 1e-7 takes the steps of the other, and makes its errors.
-OF_IMAGES = 1e-9
+OF_IMAGES = 1e-8
 
 
 @dataclass(frozen=True)
