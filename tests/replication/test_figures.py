@@ -372,6 +372,13 @@ def test_what_is_published_is_drawn_faint_behind_the_same_curve():
     assert len(lines(sizes)) == 6
 
 
+def test_a_training_of_less_than_an_epoch_leaves_both_panels_their_room():
+    figure = cost.evaluations_while_learning([learned().loc[:0.5]], [], [(0, 7), (120, 16)])
+    svg(figure)
+    left, right, _, _ = (ax.get_position().width for ax in figure.axes)
+    assert left > 0.2 and right > 0.3
+
+
 def boxes(ax):
     return [patch.get_bbox().extents.tolist() for patch in ax.patches]
 

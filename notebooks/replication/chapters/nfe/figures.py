@@ -104,7 +104,8 @@ def _draw_course(axes: Any, course: pd.DataFrame, looks: Mapping[Any, Row], more
     for column in (column for column in looks if column in course):
         curve = course[column].dropna()
         ax = axes[1 if column[0] == "rms" else 0]
-        ax.plot(curve.index, curve, clip_on=False, **{**looks[column], **more})
+        if len(curve):  # an empty one that is not clipped would leave the layout no room
+            ax.plot(curve.index, curve, clip_on=False, **{**looks[column], **more})
 
 
 def cost_by_tolerance(
