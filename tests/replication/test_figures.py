@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -46,6 +47,13 @@ def sweep_row(tolerance=1e-3, **more):
 
 def pulled_row(way="VODE", tolerance=1e-3, forward=20, pulled=26):
     return {"way": way, "tolerance": tolerance, "nfe_forward": forward, "nfe_backward": pulled}
+
+
+def learned():
+    """A course with the end of epoch 1 and a step within it."""
+    numbers = {("nfe", 1e-3): [26, 20, 20], ("batches", "nfe"): [np.nan, np.nan, 21]}
+    numbers |= {("rms", name): [1.0, 2.0, 1.5] for name in ("state", "slope", "quotient")}
+    return pd.DataFrame(numbers, index=[0.0, 0.5, 1.0])
 
 
 def line_row(**more):
@@ -133,6 +141,9 @@ PLOTS = {
         {1e-3: [[14, 20], [14, 26]], 1e-5: [[20, 32], [26, 32]]},
         {1e-3: [[0.1, 0.2]], 1e-5: [[1e-4, 2e-4]]},
         [(0, 7), (8, 11)],
+    ),
+    "evaluations_while_learning": lambda: cost.evaluations_while_learning(
+        [learned()], [learned() * 2], [(0, 7), (8, 11)]
     ),
     "cost_by_tolerance": lambda: cost.cost_by_tolerance(
         [sweep_row(), sweep_row(1.0, seconds=0.05)], [{"0.001": 0.5, "1": 0.7}], PRINTED
@@ -349,6 +360,23 @@ def test_time_is_drawn_relative_to_the_longest():
     _, seconds, _, _ = plot("cost_by_tolerance").axes
     drawn = {line.get_ydata()[0] for line in lines(seconds) if line.get_marker() in style.MARKERS}
     assert drawn == {1.0, 0.5}
+
+
+def test_what_is_published_is_drawn_faint_behind_the_same_curve():
+    first, _, sizes, _ = plot("evaluations_while_learning").axes
+    drawn = {line.get_alpha(): line for line in lines(first) if line.get_label() == "1e-3"}
+    assert drawn[None].get_xydata().tolist() == [[0, 26], [0.5, 20], [1, 20]]
+    assert drawn[0.35].get_ydata().tolist() == [52, 40, 40]
+    assert drawn[0.35].get_color() == drawn[None].get_color()
+    assert drawn[0.35].get_zorder() < drawn[None].get_zorder()
+    assert len(lines(sizes)) == 6
+
+
+def test_a_training_of_less_than_an_epoch_leaves_both_panels_their_room():
+    figure = cost.evaluations_while_learning([learned().loc[:0.5]], [], [(0, 7), (120, 16)])
+    svg(figure)
+    left, right, _, _ = (ax.get_position().width for ax in figure.axes)
+    assert left > 0.2 and right > 0.3
 
 
 def boxes(ax):

@@ -40,6 +40,7 @@ def folder(tmp_path_factory):
                 lambda train_size, test_size: (digits(train_size), digits(test_size)),
             )
         patch.setattr(forward, "REFERENCE", 1e-4)
+        patch.setattr(forward, "OF_IMAGES", 1e-5)
         patch.setattr(backward, "REFERENCE", 1e-3)
         yield root / "nfe" / "trial"
 
@@ -108,11 +109,48 @@ def test_images_alone_are_counted_one_by_one_beside_their_batch(swept, network):
     state = model.stem(digits(10).images[:3])
     one = block(state[2:3], dopri5(0.1))[1].forward.nfe
     batch = block(state, dopri5(0.1))[1].forward.nfe
-    assert (alone["batch"], alone["images"][2], len(alone["images"])) == (batch, one, 3)
+    assert (alone["batch"]["nfe"], alone["images"]["nfe"][2]) == (batch, one)
+    assert [len(alone[way]["errors"]) for way in ("batch", "images")] == [3, 3]
+
+
+@torch.no_grad()
+def test_errors_of_images_are_relative_to_each_and_differ_between_the_ways(swept, network):
+    (alone,) = swept["alone"]
+    model, block = network
+    state = model.stem(digits(10).images[:3])
+    exact, _ = block(state, dopri5(1e-6))
+    for way, end in (
+        ("batch", block(state, dopri5(0.1))[0][1:2]),
+        ("images", block(state[1:2], dopri5(0.1))[0]),
+    ):
+        error = float((end - exact[1:2]).norm() / exact[1:2].norm())
+        assert alone[way]["errors"][1] == pytest.approx(error, rel=0.05)
+
+
+@torch.no_grad()
+def test_error_in_the_solvers_norm_weighs_each_number_by_its_tolerance(swept, network):
+    model, block = network
+    state = model.stem(digits(10).images[:3])
+    rough, _ = block(state, dopri5(0.1))
+    exact, _ = block(state, dopri5(1e-5))
+    scaled = (rough - exact) / (0.1 + 0.1 * exact.abs())
+    row = swept["rows"][0]
+    assert row["scaled_error"] == pytest.approx(float(scaled.square().mean().sqrt()), rel=0.05)
+
+
+def test_tolerances_are_timed_in_turns(network, monkeypatch):
+    _, block = network
+    ticks = iter(range(1000))
+    monkeypatch.setattr(forward, "clock", lambda: float(next(ticks)))
+    state = torch.zeros(1, 64, 7, 7)
+    seen = []
+    monkeypatch.setattr(forward, "dopri5", lambda at: seen.append(at) or dopri5(at))
+    assert forward._seconds(block, state, [0.1, 0.01]) == {0.1: 1.0, 0.01: 1.0}
+    assert seen == [0.1, 0.01] * forward.ROUNDS
 
 
 def test_more_images_than_there_are_are_refused(folder):
-    with pytest.raises(ValueError, match="4 batches of 3 do not fit 10 images"):
+    with pytest.raises(ValueError, match="4 batches of 3 do not fit 10 test images"):
         forward.run(replace(SWEEP, batches=4), folder)
 
 

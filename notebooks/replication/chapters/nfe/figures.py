@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -14,18 +15,19 @@ from replication.style import GREY, PALETTE, level_of, look_of, new_figure
 
 Row = Mapping[str, Any]
 Span = tuple[float, float]  # lowest and highest
+Curve = Sequence[tuple[float, float]]  # the (epoch, evaluations) pairs of Figure 3d
 
 
 def evaluations_by_epoch(
     epochs: Sequence[int],
     nfe: Mapping[float, Sequence[Sequence[int]]],
     there_and_back: Mapping[float, Sequence[Sequence[float]]],
-    paper: Sequence[tuple[float, float]],
+    paper: Curve,
 ) -> Figure:
-    """Figure 3d: forward evaluations on one fixed batch after each epoch (0: before training).
+    """Forward evaluations on one fixed batch after each epoch (0: before training).
 
     Below them, how far solving back misses the start. Both map a tolerance to one row per seed;
-    `paper` holds the (epoch, evaluations) pairs of the printed curve.
+    `paper` holds the printed curve.
     """
     figure, (upper, lower) = new_figure(6.4, 2, 1, sharex=True, height_ratios=(3, 2))
     for ax, curves in ((upper, nfe), (lower, there_and_back)):
@@ -42,6 +44,68 @@ def evaluations_by_epoch(
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     legend(figure, 3, title="tolerance")
     return figure
+
+
+def evaluations_while_learning(
+    courses: Sequence[pd.DataFrame], published: Sequence[pd.DataFrame], paper: Curve
+) -> Figure:
+    """Figure 3d: forward evaluations within the first epoch, and from its end on; sizes below.
+
+    A course, one per seed, is as `analysis.course` gives it, by epochs of all digits; those that
+    are published are drawn fainter, behind.
+    """
+    looks = _looks_of_a_course([*published, *courses])
+    ends = max(at for at, _ in paper)
+    layout = {"width_ratios": (2, 3), "height_ratios": (3, 2)}
+    figure, axes = new_figure(6.8, 2, 2, sharex="col", sharey="row", **layout)
+    for column, (first, last) in zip(axes.T, ((0, 1), (1, ends)), strict=True):
+        for course in courses:
+            _draw_course(column, course.loc[first:last], looks, {"ms": 4, "lw": 1.2})
+        for course in published:
+            faint = {"alpha": 0.35, "marker": "", "lw": 3, "zorder": 1}
+            _draw_course(column, course.loc[first:last], looks, faint)
+        epochs = np.geomspace(1, ends, 100) if first else [0, 1]
+        printed = np.interp(epochs, *np.transpose(paper))
+        column[0].plot(epochs, printed, color=GREY, lw=3, alpha=0.5, label="paper (Adams)")
+        for ax in column:
+            ax.set_yscale("log")
+            ax.grid(axis="y")
+    (upper, after), (lower, below) = axes
+    upper.set(title="within the first epoch", ylabel="forward evaluations of f")
+    after.set(title="after it")
+    lower.set(xlabel="epochs of training", ylabel="root mean square", xlim=(0, 1))
+    below.set(xlabel="epochs of training", xscale="log", xlim=(1, ends))
+    for axis in (upper.yaxis, lower.yaxis, below.xaxis):
+        few_ticks(axis)
+    if published:
+        upper.plot([], [], color=GREY, lw=3, alpha=0.35, label="faint: published run")
+    legend(figure, 3)
+    return figure
+
+
+def _looks_of_a_course(courses: Sequence[pd.DataFrame]) -> dict[tuple[str, Any], dict[str, Any]]:
+    """Column -> the look and label of its curve."""
+    tolerances = sorted({at for course in courses for at in course["nfe"]}, reverse=True)
+    looks: dict[tuple[str, Any], dict[str, Any]] = {
+        ("nfe", at): {**look_of(i), "label": power(at)} for i, at in enumerate(tolerances)
+    }
+    looks["batches", "nfe"] = {**look_of(len(tolerances)), "label": "mean over training batches"}
+    for size, name, look in (
+        ("state", "size of h", {"color": GREY, "ls": ":", "marker": "s"}),
+        ("slope", "size of f(0, h)", {"color": GREY, "ls": "--", "marker": "^"}),
+        ("quotient", "their quotient", {"color": PALETTE[4], "ls": "-", "marker": "D"}),
+    ):
+        looks["rms", size] = {**look, "label": name}
+    return looks
+
+
+def _draw_course(axes: Any, course: pd.DataFrame, looks: Mapping[Any, Row], more: Row) -> None:
+    """The evaluations in the first of the axes, the sizes in the second."""
+    for column in (column for column in looks if column in course):
+        curve = course[column].dropna()
+        ax = axes[1 if column[0] == "rms" else 0]
+        if len(curve):  # an empty one that is not clipped would leave the layout no room
+            ax.plot(curve.index, curve, clip_on=False, **{**looks[column], **more})
 
 
 def cost_by_tolerance(

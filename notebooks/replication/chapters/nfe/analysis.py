@@ -1,0 +1,110 @@
+"""What chapter 04 makes of its trials: the course of a training, and what is said of it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from replication.chapters.nfe.trials.growth import BATCH_SIZE, Trial
+from replication.tables import interval
+
+SIZES = ["rms_state", "rms_slope"]
+
+
+def course(result: Mapping[str, Any], trial: Trial) -> pd.DataFrame:
+    """What was probed in a training, by the epochs that were done: 0, parts of the first, 1, ...
+
+    Columns ("nfe", tolerance) and ("there_and_back", tolerance); ("rms", "state") and ("rms",
+    "slope"), and their ``quotient``, slope over state; ("batches", "nfe"), the mean over the
+    training batches of each epoch.
+    """
+    steps = math.ceil(trial.train_size / BATCH_SIZE)
+    early = pd.DataFrame(result["early"], columns=["step", "nfe", "there_and_back", *SIZES])
+    rows = pd.DataFrame(result["history"]).set_index("epoch")
+    rows = pd.concat([rows[:1], early.set_index(early["step"] / steps), rows[1:]])
+    probed = {
+        name: pd.DataFrame(rows[name].tolist(), rows.index, list(trial.probes))
+        for name in ("nfe", "there_and_back")
+    }
+    rms = rows[SIZES].set_axis(["state", "slope"], axis=1)
+    rms["quotient"] = rms["slope"] / rms["state"]
+    batches = rows[["nfe_forward"]].set_axis(["nfe"], axis=1)
+    return pd.concat({**probed, "rms": rms, "batches": batches}, axis=1)
+
+
+def rank_correlation(course: pd.DataFrame, tolerance: float) -> float:
+    """Spearman's, of evaluations and the quotient of sizes, over all that was probed."""
+    return float(course["nfe", tolerance].corr(course["rms", "quotient"], method="spearman"))
+
+
+def published(trials: Path, epochs: int) -> list[pd.DataFrame]:
+    """The courses of the published trainings by the authors' recipe that are longer than so many.
+
+    ``trials`` is the folder of this chapter's among the published trials. None where it has none.
+    """
+    found = []
+    for path in sorted(trials.glob("growth-recipe-*/result.json")):
+        fields = json.loads(path.with_name("trial.json").read_text(encoding="utf-8"))["trial"]
+        if fields["epochs"] > epochs:
+            result = json.loads(path.read_text(encoding="utf-8"))["result"]
+            found.append(course(result, Trial(**fields)))
+    return found
+
+
+def predictions(claims: Path, stem: str) -> dict[str, dict[str, Any]]:
+    """Metric -> its row in claims.yml, planned or judged, where it says what was expected."""
+    content = yaml.safe_load(claims.read_text(encoding="utf-8"))
+    rows = [*content["claims"], *content.get("planned", [])]
+    own = (row for row in rows if row["metric"].startswith(f"{stem}.") and "predicted" in row)
+    return {row["metric"].partition(".")[2]: row for row in own}
+
+
+def changed(before: Sequence[float], after: Sequence[float]) -> str:
+    """In words what became of a count, one of each seed: `grew from 44 to 50 in all 3 seeds`."""
+    pairs = list(zip(before, after, strict=True))
+    ways = {
+        "grew": sum(b > a for a, b in pairs),
+        "fell": sum(b < a for a, b in pairs),
+        "stayed": sum(b == a for a, b in pairs),
+    }
+    path = f"from {fmean(before):.4g} to {fmean(after):.4g}"
+    met = {way: count for way, count in ways.items() if count}
+    if len(met) == 1:
+        (way,) = met
+        return f"{way} {path if way != 'stayed' else f'at {fmean(before):.4g}'} {_all(len(pairs))}"
+    parts = ", ".join(f"{way} in {count}" for way, count in met.items())
+    return f"{parts} of {len(pairs)} seeds, on average {path}"
+
+
+def came(found: Mapping[str, Any] | float | None, accept: Sequence[float]) -> str:
+    """A metric and where it lies: `1.14 [1.02, 1.26], below 1.2 in all 3 seeds`."""
+    if found is None:
+        return "not measured in this run"
+    if not isinstance(found, Mapping):
+        return f"{found:.2f}, {_placed([found], accept)}"
+    return f"{interval(found, 2)}, {_placed(found['values'], accept)}"
+
+
+def _placed(values: Sequence[float], accept: Sequence[float]) -> str:
+    low, high = accept
+    inside, outside = f"within {low:g} to {high:g}", f"outside {low:g} to {high:g}"
+    if math.isinf(high):
+        inside, outside = f"at least {low:g}", f"below {low:g}"
+    elif math.isinf(low):
+        inside, outside = f"at most {high:g}", f"above {high:g}"
+    met = sum(low <= value <= high for value in values)
+    where = inside if met else outside
+    if len(values) == 1:
+        return where
+    if 0 < met < len(values):
+        return f"{where} in {met} of {len(values)} seeds"
+    return f"{where} {_all(len(values))}"
+
+
+def _all(seeds: int) -> str:
+    return f"in all {seeds} seeds" if seeds > 1 else "in the one seed"
