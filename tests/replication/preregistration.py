@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from replication.runner import record
-from replication.runner.claims.rules import read
+from replication.runner.claims.rules import committed, read
 from replication.runner.machine import git
 from replication.runner.profiles import EVIDENCE, Profile
 
@@ -20,20 +20,21 @@ def has_history(root: Path) -> bool:
 
 
 def written_late(root: Path, records: Path) -> list[str]:
-    """A line for each claim whose metric or interval is not what it was when its record was made.
+    """A line for each claim whose metric, interval or scale was another when its record was made.
 
     Empty if all that a record in `records` measured was fixed beforehand: it stands so in the
     record itself, and in claims.yml at the record's commit where the history has that. A record of
-    the first edition keeps no claims, so that only the history can tell.
+    the first edition keeps no claims, so that only the history can tell; nor is its scale compared,
+    by which nothing was judged then.
     """
     late = []
-    for row in read(Profile(EVIDENCE, root).claims):
+    for row in read(Profile(EVIDENCE, root).claims).claims:
         kept = record.load(records / f"{row.stem}.json")
         if kept and row.name in kept["metrics"]:
-            now = {"id": row.id, "metric": row.metric, "accept": list(row.accept)}
             for place, rows in _earlier(root, kept):
-                if (then := rows.get(row.id)) != now:
-                    was = f"{then['metric']} {then['accept']}" if then else "no such claim"
+                then = rows.get(row.id, {})
+                if not then or not then.items() <= committed(row).items():
+                    was = " ".join(map(str, [*then.values()][1:])) or "no such claim"
                     late.append(f"{row.id}: {place} has {was}; run {row.stem} again")
     return late
 
@@ -41,17 +42,19 @@ def written_late(root: Path, records: Path) -> list[str]:
 def _earlier(root: Path, kept: Mapping[str, Any]) -> Iterator[tuple[str, Rows]]:
     """Where the claims stand as they were when a record was made, and their rows there."""
     if "claims" in kept:
-        yield "its record", _rows(kept["claims"])
+        yield "its record", {row["id"]: row for row in kept["claims"]}
     origin = kept["provenance"]
     commit = origin.get("code_commit") or origin.get("commit") or "none"
     place = f"commit {commit[:8]}, at which its record was made,"
     if git(root, "merge-base", "--is-ancestor", commit, "HEAD") is not None:
-        yield place, _rows(yaml.safe_load(git(root, "show", f"{commit}:book/claims.yml") or "[]"))
+        written = git(root, "show", f"{commit}:book/claims.yml") or "[]"
+        yield place, _written(yaml.safe_load(written))
     elif "claims" not in kept and has_history(root):
         yield f"{place} which is not in this history,", {}
 
 
-def _rows(content: Any) -> Rows:
-    """Id, metric and accept of each claim, by id; the first versions of claims.yml were a list."""
-    rows = content["claims"] if isinstance(content, dict) else content
-    return {row["id"]: {key: row[key] for key in ("id", "metric", "accept")} for row in rows}
+def _written(content: Any) -> Rows:
+    """Id, metric and accept of each row, by id; the first versions of claims.yml were a list."""
+    if isinstance(content, dict):
+        content = [*content["claims"], *content.get("planned", [])]
+    return {row["id"]: {key: row[key] for key in ("id", "metric", "accept")} for row in content}

@@ -17,11 +17,12 @@ NUMBERS = {f"C{number}" for number in range(21)} | {"C3'"}
 
 @pytest.fixture(scope="module")
 def rows():
-    return read(PAPER.claims)
+    return read(PAPER.claims).claims
 
 
 def test_each_claim_of_the_paper_has_a_row(rows):
-    assert {row.number for row in rows} == NUMBERS >= set(HEADLINES)
+    assert {row.number for row in rows if not row.beyond} == NUMBERS >= set(HEADLINES)
+    assert {row.number for row in rows if row.given_up} == {"C3'", "C7"}
 
 
 def test_what_the_rows_name_is_reported_drawn_and_declared(rows):
@@ -38,8 +39,8 @@ def test_each_row_says_what_a_rerun_must_share(rows):
 
 
 def test_without_a_record_nothing_was_run(rows, tmp_path):
-    found = verdicts.counts(verdicts.judged(PAPER.root, tmp_path))
-    assert found["not run"] == len(rows) == sum(found.values())
+    found = verdicts.judged(PAPER.root, tmp_path)
+    assert [row.verdict for row in found] == ["not run"] * len(rows)
 
 
 def test_a_rerun_that_found_the_published_numbers_agrees_with_all_of_them(tmp_path):

@@ -9,7 +9,7 @@ from toy_book import ROOT
 from replication import __main__ as cli
 from replication.runner import first_edition
 from replication.runner.claims import verdicts
-from replication.runner.claims.rules import read
+from replication.runner.claims.rules import Rules, read
 from replication.runner.jobs import plan
 from replication.runner.profiles import Profile
 
@@ -43,9 +43,9 @@ def test_its_verdicts_stay():
 
 
 def test_a_claim_that_it_did_not_measure_is_not_run(monkeypatch):
-    (claim, *_) = [row for row in read(PAPER.claims) if row.metric.split(".")[0] == KEPT[0].stem]
+    claim = next(row for row in read(PAPER.claims).claims if row.stem == KEPT[0].stem)
     later = replace(claim, id="later", metric=f"{KEPT[0].stem}.measured_later")
-    monkeypatch.setattr(verdicts, "read", lambda path: [claim, later])
+    monkeypatch.setattr(verdicts, "read", lambda path: Rules({}, [claim, later], [], []))
     kept, new = verdicts.judged(ROOT, PAPER.records)
     assert kept.measured is not None
     assert (new.verdict, new.measured) == ("not run", None)

@@ -31,11 +31,16 @@ ROW = {
 }
 PLAIN = ROW | {"id": "plain", "number": "C2", "metric": "03_plain.x", "accept": [2, 3]}
 TOPICS = {"Toys": {"C1": "Gaps are small", "C2": "All is <plain>"}}
-INTERVAL = {"mean": 1.5, "low": 1.0, "high": 2.0, "n": 3}
+CLAIM = rules.Claim(**ROW | {"accept": (0.0, 1.0)}, topic="", title="")
+BEYOND = {"Ours": {"P1": "More"}}
+EXTRA = ROW | {"id": "extra", "number": "P1"}
+OLD = {"id": "old", "number": "C1", "claim": "The gap is < 9", "metric": "01_good.wide"}
+OLD |= {"accept": [-INF, 9], "verdict": "supported", "measured": "3", "reason": "Too wide."}
+OLD |= {"by": ["gap-small"]}
 
 
-def text(*rows, topics=TOPICS):
-    return yaml.safe_dump({"topics": topics, "claims": list(rows)})
+def text(*rows, **parts):
+    return yaml.safe_dump({"topics": TOPICS, "beyond": BEYOND, "claims": list(rows), **parts})
 
 
 def load(folder, content):
@@ -48,11 +53,21 @@ def load(folder, content):
 
 def test_rows_are_read_in_the_order_of_the_topics(tmp_path):
     more = {"printed": 0.1, "figure": "fig-gap", "needs": ["epochs", "machine"], "scale": "log"}
-    first, second = load(tmp_path, text(PLAIN, ROW | more))
+    first, second, beyond = load(tmp_path, text(EXTRA, PLAIN, ROW | more)).claims
     assert (first.accept, first.stem, first.name) == ((-INF, 2.0), "01_good", "gap")
     assert (first.topic, first.title, first.printed) == ("Toys", "Gaps are small", 0.1)
     assert (first.needs, first.scale) == (["epochs", "machine"], "log")
     assert (second.number, second.printed, second.scale) == ("C2", None, "linear")
+    assert (beyond.number, beyond.topic) == ("P1", "Ours")
+    assert [row.beyond for row in (first, second, beyond)] == [False, False, True]
+
+
+def test_what_is_planned_superseded_or_given_up_is_told_from_the_claims(tmp_path):
+    rules = load(tmp_path, text(ROW, planned=[PLAIN], superseded=[OLD], given_up=["C2"]))
+    assert [row.id for row in rules.claims] == ["gap-small"] and not rules.claims[0].given_up
+    assert [row.id for row in rules.planned] == ["plain"] and rules.planned[0].given_up
+    assert (rules.superseded[0].accept, rules.superseded[0].by) == ((-INF, 9), ["gap-small"])
+    assert rules.titles == {"C1": "Gaps are small", "C2": "All is <plain>", "P1": "More"}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +84,7 @@ def test_rows_are_read_in_the_order_of_the_topics(tmp_path):
         ({"accept": [-INF, INF]}, "not [-inf, inf]", "one finite"),
         ({"accept": [math.nan, 1]}, "not [nan, 1]", "low < high"),
         ({"printed": 0}, "printed: 0 is less than or equal to the minimum of 0", "above 0"),
-        ({"scale": "lin"}, "scale: 'lin' is not one of", "linear or log"),
+        ({"scale": "lin"}, "scale: 'lin' is not one of", "linear, log, share or corr"),
         ({"number": "C11"}, "unknown number 'C11'; did you mean 'C1'?", "C1, C2"),
         ({"metric": "01_good"}, "metric: '01_good' does not match", "notebook.metric"),
         ({"id": "plain"}, "another row has the same id", ""),
@@ -93,12 +108,25 @@ def test_a_missing_key_is_refused(tmp_path, key):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("- id: x\n", "is not of type 'object' .allowed: topics, beyond, claims, planned"),
+        ("- id: x\n", "is not of type 'object' .allowed: topics, beyond, claims, given_up, pl"),
         ("{topics: {}, claim: []}", "'claims' is a required property|'claim' was unexpected"),
         ("{topics: {Toys: C1}, claims: []}", "topics: Toys: 'C1' is not of type 'object'"),
         ("{topics: {}, claims: [x]}", r"row 1 \(no id\): 'x' is not of type 'object'"),
         ("{topics: {},\n claims: [{id: a,\n id: b}]}", "a key is given twice in .* line 2"),
         ("claims: [", "while parsing"),
+        (text(ROW, planned=[ROW]), r"planned, row 1 \(gap-small\): another row has the same id"),
+        (text(planned=[ROW | {"number": "C9"}]), r"planned, row 1 .*: unknown number 'C9'"),
+        (text(ROW, superseded=[OLD | {"number": "C9"}]), "superseded, row 1 .*unknown number 'C9'"),
+        (text(ROW, superseded=[OLD | {"id": "gap-small"}]), "another row has the same id"),
+        (text(superseded=[OLD]), "superseded, row 1 .old.: unknown id in by 'gap-small'"),
+        (text(superseded=[OLD | {"by": ["old"]}]), "unknown id in by 'old'"),
+        (
+            text(superseded=[OLD | {"by": []}]),
+            r"row 1 \(old\): by: \[\] .*at least one",
+        ),
+        (text(superseded=[OLD | {"verdict": "mixed"}]), "'mixed' is not one of"),
+        (text(given_up=["P1"]), "unknown number in given_up 'P1'"),
+        (text(beyond={"Ours": {"C1": "More"}}), "beyond: Ours: C1 is listed twice"),
     ],
 )
 def test_another_shape_is_refused(tmp_path, content, message):
@@ -107,24 +135,6 @@ def test_another_shape_is_refused(tmp_path, content, message):
 
 
 # The verdicts
-
-
-@pytest.mark.parametrize(
-    ("metric", "accept", "verdict"),
-    [
-        (INTERVAL, (1.0, 2.0), "supported"),  # edges count as inside
-        (INTERVAL, (0.0, 1.999), "inconclusive"),
-        (INTERVAL, (1.4, 1.6), "inconclusive"),  # the mean inside is not enough
-        (INTERVAL, (2.0, 9.0), "inconclusive"),  # one point in common
-        (INTERVAL, (2.001, 9.0), "not supported"),
-        (INTERVAL, (-9.0, 0.999), "not supported"),
-        (2.0, (1.0, 2.0), "supported"),  # a plain number decides alone
-        (2.001, (1.0, 2.0), "not supported"),
-        (estimate([1.5]), (1.0, 2.0), "inconclusive"),  # a single seed never
-    ],
-)
-def test_the_whole_interval_decides(metric, accept, verdict):
-    assert verdicts.judge(metric, accept) == verdict
 
 
 @pytest.fixture
@@ -143,7 +153,7 @@ def test_verdicts_come_from_the_records(clone):
     settle(job(clone), gap=estimate([1, 1.1, 0.9]))
     settle(job(clone, "03_plain"), x=1)
     assert [row.verdict for row in judged(clone)] == ["supported", "not supported"]
-    assert verdicts.sentence(judged(clone)) == "1 supported, 1 not supported"
+    assert verdicts.totals(judged(clone)) == "2 tests of 2 claims: 1 supported, 1 not supported"
     (clone / "toy.py").write_text("def gap(seed, scale): return 0\n")
     assert [row.verdict for row in judged(clone)] == ["stale", "not supported"]
 
@@ -153,15 +163,63 @@ def test_a_claim_that_is_newer_than_its_record_was_not_run(clone):
     assert judged(clone)[0].verdict == "not run"
 
 
+def test_a_metric_is_judged_on_the_scale_of_its_row(clone):
+    settle(job(clone), gap=estimate([1.0, 1.0, 0.0]))
+    found = []
+    for scale in ("linear", "share"):
+        (clone / "book/claims.yml").write_text(text(ROW | {"accept": [-0.3, 1], "scale": scale}))
+        found += [(row.verdict, row.estimate.text) for row in judged(clone)]
+    assert found == [
+        ("inconclusive", "0.667 [-0.307,\u00a01.64], n\u00a0=\u00a03"),
+        ("supported", "2 of 3 [0.135,\u00a00.983]"),
+    ]
+
+
+def verdict(word, **more):
+    return verdicts.Verdict(replace(CLAIM, id=word, **more), word, None)
+
+
+@pytest.mark.parametrize(
+    ("tests", "word"),
+    [
+        ([verdict("supported"), verdict("not supported")], "supported"),  # the first
+        ([verdict("supported"), verdict("not supported", main=True)], "not supported"),
+        ([verdict("supported", main=True)] * 2 + [verdict("not supported")], "supported"),
+        ([verdict("supported", main=True), verdict("not supported", main=True)], "mixed"),
+        ([verdict("supported", main=True), verdict("inconclusive", main=True)], "mixed"),
+        ([verdict("supported", main=True), verdict("not run", main=True)], "not run"),
+        ([verdict("supported", main=True), verdict("stale", main=True)], "stale"),
+    ],
+)
+def test_the_verdict_of_a_claim_is_that_of_its_main_tests(tests, word):
+    assert verdicts.headline(tests) == word
+
+
+def test_tests_after_a_look_and_beyond_the_paper_are_counted_apart():
+    late, beyond = verdict("supported", post_hoc=True), verdict("stale", beyond=True, number="P1")
+    rows = [verdict("supported"), late, verdict("not supported"), beyond]
+    assert verdicts.parted(rows) == {
+        "paper": [rows[0], rows[2]],
+        "late": [late],
+        "beyond": [beyond],
+    }
+    words = "2 tests of 1 claim: 1 supported, 1 not supported"
+    assert verdicts.totals(rows) == f"{words}; written after a look, 1 test of 1 claim: 1 supported"
+
+
 # A rerun
+
+
+def share(k):
+    return estimate([1.0] * k + [0.0] * (10 - k))
 
 
 def compared(published, mine, **more):
     return agreement.compare(published, mine, replace(CLAIM, **more))
 
 
-CLAIM = rules.Claim(**ROW | {"accept": (0.0, 1.0)}, topic="", title="")
 THREE = estimate([1.0, 2.0, 3.0])  # s = 1, and t(2, 0.975) = 4.302653
+OWN = {"mean": 1.5, "low": 1.0, "high": 2.0, "n": 10_000, "interval": "bootstrap"}
 ALONE, FOUR = 4.302653 * math.sqrt(1 + 1 / 3), 4.302653 * math.sqrt(1 / 4 + 1 / 3)
 
 
@@ -176,8 +234,9 @@ ALONE, FOUR = 4.302653 * math.sqrt(1 + 1 / 3), 4.302653 * math.sqrt(1 / 4 + 1 / 
 )
 def test_a_run_agrees_that_lies_in_the_prediction_interval_of_one_new_run(mine, word):
     assert compared(THREE, estimate(mine)) == (word, "")
-    logs = (estimate(np.exp(metric["values"])) for metric in (THREE, estimate(mine)))
-    assert compared(*logs, scale="log") == (word, "")
+    for there, scale in ((np.exp, "log"), (lambda x: np.tanh(x / 10), "correlation")):
+        moved = (estimate(there(np.array(run))) for run in (THREE["values"], mine))
+        assert compared(*moved, scale=scale) == (word, "")
 
 
 def test_of_equal_runs_nineteen_in_twenty_agree():
@@ -197,6 +256,10 @@ def test_of_equal_runs_nineteen_in_twenty_agree():
         (estimate([2.0] * 3), estimate([2.5]), {}, "not comparable", "without a spread"),
         (estimate([2.0] * 3), estimate([2.01]), {}, "agrees", ""),
         (THREE, estimate([-1.0]), {"scale": "log"}, "not comparable", "no logarithm"),
+        (OWN, OWN | {"mean": 2.0}, {}, "not comparable", "no values by seed"),
+        (OWN, OWN | {"mean": 1.501}, {}, "agrees", ""),
+        (share(9), share(4), {"scale": "share"}, "agrees", ""),  # p = 0.057
+        (share(10), share(4), {"scale": "share"}, "differs", ""),  # p = 0.011
     ],
 )
 def test_without_a_spread_only_what_is_equal_to_a_per_cent_agrees(
@@ -288,7 +351,7 @@ def test_the_table_has_each_test_with_links_to_reasons_and_figures(shown):
     heads, topic, first, again, plain = cells(html)
     assert len(heads) == 6 and topic[0].startswith("Toys<")
     assert '<a href="#why-c1">C1</a> The gap is &lt; 2' in first[0]
-    assert "✓ supported" in first[1] and "1 [0.752," in first[2] and "at most 2" in first[3]
+    assert "✓ supported" in first[1] and "1 [0.831," in first[2] and "at most 2" in first[3]
     assert first[4].startswith("Table 1: gap 0.1, other about 2")
     assert '<a href="01_good.html">1</a>' in first[5]
     assert '<a href="01_good.html#fig-gap">1</a>' in again[5]
@@ -301,7 +364,7 @@ def test_a_rerun_stands_beside_the_published_verdicts(shown):
     html = page.table(published, rerun(root))
     heads, _, first, _, plain = cells(html)
     assert [head.split("<")[0] for head in heads][2:5] == ["published", "this run", "agreement"]
-    assert "✓ supported" in first[1] and "1 [0.752," in first[2] and "–" in first[3]
+    assert "✓ supported" in first[1] and "1 [0.831," in first[2] and "–" in first[3]
     assert first[4].startswith("not comparable: not run") and "at most 2" in first[5]
     assert first[6].startswith("1</td>")  # this run has no such chapter
     assert "– not run" in plain[1] and "2.5" in plain[3]
@@ -328,6 +391,78 @@ def test_the_summary_has_a_row_for_each_claim_under_the_verdict_of_its_main_test
     assert "All is &lt;plain&gt;" in plain[0]
 
 
+def main(root, **more):
+    """The verdicts where a claim has two main tests, of which one was written after a look."""
+    late = ROW | {"id": "late", "claim": "The gap is > 2", "accept": [2, INF], "post_hoc": True}
+    rows = [ROW | {"main": True}, late | {"main": True}, ROW | {"id": "again"}, PLAIN, EXTRA]
+    (root / "book/claims.yml").write_text(text(*rows, **more))
+    return judged(root, "paper")
+
+
+def test_a_claim_whose_main_tests_disagree_is_mixed_and_shows_them_all(shown):
+    html = page.summary(main(shown[0], given_up=["C2"]))
+    heads, mixed, first, second, waiting, plain = cells(html)
+    assert mixed[0].endswith("◐ mixed</span></td></tr>\n") and "C2" in plain[0]
+    assert "– not run</span>, given up by the authors themselves" in waiting[0]
+    assert "C1</a> Gaps are small<br>" in first[0] and "✓</abbr> The gap is &lt; 2" in first[0]
+    assert "C1</a>†" in second[0] and "✗</abbr> The gap is &gt; 2" in second[0]
+    assert "at most 2" in first[2] and "at least 2" in second[2]
+    assert [row[3].count("<abbr") for row in (first, second)] == [0, 1]
+
+
+def test_a_test_written_after_a_look_has_a_mark_with_a_note(shown):
+    verdicts = main(shown[0])
+    for html in (page.tests(verdicts, "01_good"), page.summary(verdicts), page.table(verdicts)):
+        assert html.count("C1</a>†") == 1 and html.endswith(
+            "written after a look at such numbers.</p>"
+        )
+    assert "†" not in page.table(shown[1]) and page.table([]) == "<p>There is none.</p>"
+
+
+def test_the_answer_tells_what_was_given_up_and_what_was_seen_before(shown):
+    words = page.answer(main(shown[0], given_up=["C2"]))
+    assert words == (
+        "Of the paper's 2 claims, by our main tests: 1 mixed. Apart from these, 1 that the authors "
+        "gave up themselves: 1 not run. Tests written after a look at such numbers decide 1 of "
+        "these verdicts."
+    )
+
+
+def test_what_chance_may_do_counts_the_tests_with_an_interval(shown):
+    settle(job(shown[0], "03_plain", "paper"), x=2.5)
+    words = page.chance(main(shown[0]))
+    assert words.startswith("Of these 5 tests 4 are judged by an interval.")
+    assert "at most 5%, so on average 0.2 or fewer of the 4" in words
+
+
+def test_the_details_have_what_was_expected_what_was_before_and_what_is_planned(shown):
+    more = {"predicted": "one", "post_hoc": True, "accept": [1.1, INF]}
+    content = text(ROW | more, superseded=[OLD], planned=[EXTRA | {"predicted": "two"}])
+    (shown[0] / "book/claims.yml").write_text(content)
+    verdicts = judged(shown[0], "paper")
+    details = page.details(verdicts, rules.read(shown[0] / "book/claims.yml"))
+    first, extra = details.split('<span id="why-p1"></span>')
+    measured = "here 1 [0.831,\u00a01.17], n\u00a0=\u00a03: **inconclusive**."
+    assert f"Needed: `01_good.gap` at least 1.1; {measured}\n" in first
+    assert "\n    - *Expected beforehand:* one\n    - *†* This test was written after" in first
+    assert "\n    - *What would decide it:* At the mean and spread seen, it takes " in first
+    assert first.rstrip().endswith(
+        "- `old`, judged no longer: The gap is < 9. Needed: `01_good.wide` at most 9; "
+        "measured 3: supported. Too wide. In its place: `gap-small`."
+    )
+    folded = extra[extra.index("<details") :]
+    assert folded.startswith(
+        '<details class="planned"><summary>Planned: 1 more</summary>\n\n- `extra`, Table 1: '
+    )
+    assert "*Expected beforehand:* two\n\n</details>" in folded and "C2" not in details
+
+
+def test_what_decides_by_its_value_alone_is_drawn_without_an_interval(shown):
+    settle(job(shown[0], profile="paper"), gap=estimate([1.0, 1.0]))
+    row = page.drawn(judged(shown[0], "paper")[0])
+    assert (row["value"], row["low"], row["high"]) == (1, None, None)
+
+
 def test_the_answer_counts_the_main_tests_or_the_agreements(shown):
     root, published = shown
     words = "Of the paper's 2 claims, by our main tests: 1 supported, 1 not run."
@@ -337,13 +472,13 @@ def test_the_answer_counts_the_main_tests_or_the_agreements(shown):
 
 
 def test_reasons_and_the_table_of_the_readme_are_markdown(shown):
-    details = page.details(shown[1])
+    details = page.details(shown[1], rules.read(shown[0] / "book/claims.yml"))
     assert details.startswith('<span id="why-c1"></span>**C1. Gaps are small**\n\n- `gap-small`, ')
     assert "\n    - *Why this interval:* Two is small.\n    - *Known:* Nothing.\n" in details
     assert '\n\n<span id="why-c2"></span>**C2. All is <plain>**' in details
     lines = page.brief(shown[1][1:]).splitlines()
     assert lines[2] == (
-        "| C1 Gaps are small | gap 0.1, other about 2 | 1 [0.752, 1.25], n = 3 | at most 2 "
+        "| C1 Gaps are small | gap 0.1, other about 2 | 1 [0.831, 1.17], n = 3 | at most 2 "
         "| ✓ supported |"
     )
     assert lines[3].endswith("| – | 2 to 3 | – not run |") and len(lines) == 4
@@ -358,8 +493,8 @@ def git(root, *arguments):
     subprocess.run(["git", *who, *arguments], cwd=root, check=True, capture_output=True)
 
 
-def commit_claims(root, *rows):
-    (root / "book/claims.yml").write_text(text(*rows))
+def commit_claims(root, *rows, **parts):
+    (root / "book/claims.yml").write_text(text(*rows, **parts))
     git(root, "commit", "-qam", "claims")
 
 
@@ -392,9 +527,10 @@ def keeps(root):
     return "claims" in json.loads(job(root).record.read_text())
 
 
-def test_a_record_keeps_the_rows_of_its_notebook(clone):
-    row = {"id": "gap-small", "metric": "01_good.gap", "accept": [-INF, 2]}
-    assert rules.rows_of(clone, "01_good") == [row]
+def test_a_record_keeps_the_rows_of_its_notebook_and_those_planned(clone):
+    (clone / "book/claims.yml").write_text(text(ROW, planned=[ROW | {"id": "new", "scale": "log"}]))
+    row = {"id": "gap-small", "metric": "01_good.gap", "accept": [-INF, 2], "scale": "linear"}
+    assert rules.rows_of(clone, "01_good") == [row, row | {"id": "new", "scale": "log"}]
     assert rules.rows_of(clone, "02_fails") == []
 
 
@@ -419,6 +555,20 @@ def test_a_claim_written_after_its_record_is_named_even_if_uncommitted(history):
     assert late(history) and all(
         "new: " in line and "no such claim" in line for line in late(history)
     )
+
+
+def test_a_row_that_was_planned_when_its_record_was_made_may_judge_it(history):
+    commit_claims(history, ROW, PLAIN, planned=[ROW | {"id": "new"}])
+    run(history, keeps(history))
+    commit_claims(history, ROW, ROW | {"id": "new"}, PLAIN)
+    assert late(history) == []
+
+
+def test_another_scale_than_its_record_keeps_is_named(history):
+    commit_claims(history, ROW | {"scale": "log"}, PLAIN)
+    assert [line.split(";")[0] for line in late(history)] == [
+        "gap-small: its record has 01_good.gap [-inf, 2.0] linear"
+    ] * keeps(history)
 
 
 def test_an_interval_that_was_never_committed_is_named(history):

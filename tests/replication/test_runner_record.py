@@ -1,8 +1,10 @@
 """What a notebook reports comes back as it was, and says where it came from."""
 
 import json
+import math
 import subprocess
 
+import numpy as np
 import pytest
 from nbformat import v4
 from scipy import stats
@@ -55,7 +57,35 @@ def test_metrics_come_back_as_reported(notebook):
     assert "tiny" in bundle["text/plain"] and MIME in bundle
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "3", estimate([float("nan")])])
+OWN = {"mean": 1.5, "low": 1.0, "high": 2.0, "n": 9, "interval": "bootstrap over images"}
+
+
+def test_ratios_have_a_geometric_mean_with_bounds_above_zero():
+    logs = estimate([-1.0, 0.0, 2.0])
+    found = estimate(np.exp([-1.0, 0.0, 2.0]), scale="log")
+    assert [found[key] for key in ("mean", "low", "high")] == pytest.approx(
+        [math.exp(logs[key]) for key in ("mean", "low", "high")]
+    )
+    assert estimate([4], scale="log")["mean"] == pytest.approx(4)
+    with pytest.raises(ValueError, match="on a log scale all values are above 0, not -1"):
+        estimate([1, -1], scale="log")
+    with pytest.raises(ValueError, match="linear or log, not 'share'"):
+        estimate([1], scale="share")
+
+
+def test_an_interval_of_its_own_is_reported_with_its_name(notebook):
+    report(x=OWN)
+    assert reported(notebook) == {"x": OWN}
+    assert shown(OWN) == "1.5 [1,\u00a02], n\u00a0=\u00a09, bootstrap over images"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(float("nan"), float("inf"), "3", estimate([float("nan")])),
+        *(OWN | {"high": float("inf")}, {"interval": "bootstrap"}, {"mean": 1.0, "n": 3}),
+    ],
+)
 def test_only_finite_numbers_are_reported(notebook, value):
     with pytest.raises(ValueError, match="metric x must be a finite number"):
         report(x=value)

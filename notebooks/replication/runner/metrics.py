@@ -12,37 +12,62 @@ MIME = "application/vnd.odenet.metrics+json"
 TRIALS = "application/vnd.odenet.trials+json"  # what the trials of a notebook cost, and where
 
 Metric = float | dict[str, Any]
+OWN = ("mean", "low", "high", "n")  # of a metric with an interval of its own, beside its name
 
 
-def estimate(values: Sequence[float]) -> dict[str, Any]:
+def estimate(values: Sequence[float], scale: str = "linear") -> dict[str, Any]:
     """Mean of `values` with its 95% Student t interval; no interval for a single value.
 
-    low, high = mean -+ t * s / sqrt(n), with t the 0.975 quantile at n - 1 degrees of freedom.
+    low, high = mean -+ t * s / sqrt(n), with t the 0.975 quantile at n - 1 degrees of freedom. On
+    the scale `log`, for ratios, this is done with the logarithms: a geometric mean, bounds above 0.
     """
-    n = len(values)
-    if n == 0:
+    if not len(values):
         raise ValueError("an estimate needs at least one value")
-    mean = fmean(values)
-    half = float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n) if n > 1 else None
-    low, high = (None, None) if half is None else (mean - half, mean + half)
-    return {"mean": mean, "low": low, "high": high, "n": n, "values": [float(v) for v in values]}
+    if scale not in ("linear", "log"):
+        raise ValueError(f"the scale of an estimate is linear or log, not {scale!r}")
+    if scale == "log" and min(values) <= 0:
+        raise ValueError(f"on a log scale all values are above 0, not {min(values)}")
+    there, back = (math.log, math.exp) if scale == "log" else (float, float)
+    moved = [there(value) for value in values]
+    mean, low, high = fmean(moved), None, None
+    if len(moved) > 1:
+        half = half_width(moved, 0.975)
+        low, high = back(mean - half), back(mean + half)
+    ends = {"mean": back(mean), "low": low, "high": high}
+    return {**ends, "n": len(values), "values": [float(v) for v in values]}
+
+
+def half_width(values: Sequence[float], quantile: float) -> float:
+    """How far from their mean the bound of two or more values is that holds with `quantile`."""
+    n = len(values)
+    return float(stdtrit(n - 1, quantile)) * stdev(values) / math.sqrt(n)
 
 
 def report(**metrics: Metric | None) -> None:
     """The notebook shows `metrics` as a table, and the runner can read them back from its copy.
 
-    Each is a finite number or an `estimate`, or None for what this run did not measure; anything
-    else is a ValueError.
+    Each is a finite number, an `estimate`, a dict with an interval of its own, `mean`, `low`,
+    `high`, `n` and `interval`, which names what it is, or None for what this run did not measure;
+    anything else is a ValueError.
     """
     measured = {name: metric for name, metric in metrics.items() if metric is not None}
     for name, metric in measured.items():
-        value = metric["mean"] if isinstance(metric, dict) else metric
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"metric {name} must be a finite number or an estimate, not {value!r}")
+        for value in _numbers(metric):
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(
+                    f"metric {name} must be a finite number or an estimate, not {value!r}"
+                )
     rows = [(name, shown(metric)) for name, metric in measured.items()]
     plain = "\n".join(f"{name:<32}{text}" for name, text in rows)
     table = markdown(["metric", "value"], [[f"`{name}`", text] for name, text in rows])
     display({MIME: measured, "text/markdown": table, "text/plain": plain}, raw=True)
+
+
+def _numbers(metric: Metric) -> list[Any]:
+    """What must be a finite number for `metric` to be one."""
+    if not isinstance(metric, dict) or not metric.keys() & {"values", "interval"}:
+        return [metric]
+    return [metric["mean"]] if "values" in metric else [metric.get(key) for key in OWN]
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -56,6 +81,11 @@ def shown(metric: Metric | None) -> str:
         return "–"
     if not isinstance(metric, dict):
         return f"{metric:.3g}"
-    low, high = metric["low"], metric["high"]
-    interval = "" if low is None else f" [{low:.3g},\u00a0{high:.3g}]"  # kept on one line
-    return f"{metric['mean']:.3g}{interval}, n\u00a0=\u00a0{metric['n']}"
+    what = f", {metric['interval']}" if "interval" in metric else ""
+    ends = spanned(metric["mean"], metric["low"], metric["high"])
+    return f"{ends}, n\u00a0=\u00a0{metric['n']}{what}"
+
+
+def spanned(mean: float, low: float | None, high: float | None) -> str:
+    """A mean with its interval, if it has one, on one line: `0.15 [0.03, 0.27]`."""
+    return f"{mean:.3g}" + ("" if low is None else f" [{low:.3g},\u00a0{high:.3g}]")

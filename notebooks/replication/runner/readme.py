@@ -5,9 +5,9 @@ from pathlib import Path
 
 import nbformat
 
-from replication.runner.claims.page import brief, totals
-from replication.runner.claims.rules import HEADLINES
-from replication.runner.claims.verdicts import judged
+from replication.runner.claims.page import brief
+from replication.runner.claims.rules import HEADLINES, by_claim, main_tests
+from replication.runner.claims.verdicts import judged, totals
 from replication.runner.files import write
 from replication.runner.profiles import EVIDENCE, Profile
 
@@ -30,9 +30,9 @@ def shown(root: Path) -> dict[Path, str]:
     if not PLACE.search(text := page.read_text()):
         raise ValueError(f"{page} has no place between <!-- verdicts --> and its end")
     rows = judged(root, Profile(EVIDENCE, root).records)
-    main = {row.claim.number: row for row in reversed(rows)}
-    chosen = [main[number] for number in HEADLINES]
-    table = f"**{totals(rows)}.** Three of them, by their main test:\n\n{brief(chosen)}\n"
+    main = {tests[0].claim.number: main_tests(tests) for tests in by_claim(rows)}
+    chosen = [row for number in HEADLINES for row in main[number]]
+    table = f"**{totals(rows)}.** Three of them, by their main tests:\n\n{brief(chosen)}\n"
     new = PLACE.sub(lambda _: table, text)
     return {page: new, root / "book/_static/result.svg": picture(root)}
 

@@ -8,10 +8,12 @@ from statistics import fmean, stdev
 from typing import Any
 
 from scipy.special import stdtrit
+from scipy.stats import fisher_exact
 
-from replication.runner.claims.rules import MACHINE, Claim
+from replication.runner.claims.intervals import NO_LOGARITHM, estimated, successes, transform
+from replication.runner.claims.rules import MACHINE, Claim, by_claim, main_tests
 from replication.runner.claims.verdicts import Verdict, aligned, judged
-from replication.runner.metrics import Metric, shown
+from replication.runner.metrics import Metric
 from replication.runner.profiles import EVIDENCE, Profile
 
 AGREES, DIFFERS, INCOMPARABLE = ("agrees", "differs", "not comparable")
@@ -28,6 +30,10 @@ class Agreement:
     mine: Metric | None
     word: str
     reason: str = ""  # why they cannot be compared
+
+    def shown(self, metric: Metric | None) -> str:
+        """One of the two metrics for people, on the scale of the claim."""
+        return "–" if metric is None else estimated(metric, self.claim.scale).text
 
 
 def agreement(root: Path, records: Path) -> list[Agreement]:
@@ -78,22 +84,27 @@ def compare(published: Metric, mine: Metric, claim: Claim) -> tuple[str, str]:
     """The word for two metrics that were measured alike, and the reason if it is `not comparable`.
 
     They agree if mine lies in the 95% prediction interval of one new run of m seeds, made from the
-    n published values: mean -+ t s sqrt(1/m + 1/n), with t the 0.975 quantile at n - 1 degrees of
-    freedom; on a log scale, the values are their logarithms. They agree too if they are equal to
-    1%, which leaves room for machines that round otherwise; a plain number, which no seed moves,
-    agrees only then. Without a spread, where a single seed or timing was published or all seeds
-    gave the same value, nothing says how far from it a run may end: what is not close is then
-    `not comparable`.
+    n published values on the claim's scale: mean -+ t s sqrt(1/m + 1/n), with t the 0.975 quantile
+    at n - 1 degrees of freedom. Two shares agree unless Fisher's exact test tells them apart at 5%.
+    They agree too if they are equal to 1%, which leaves room for machines that round otherwise; a
+    plain number, which no seed moves, agrees only then. Without a spread, where a single seed or
+    timing was published or all seeds gave the same value, nothing says how far from it a run may
+    end: what is not close is then `not comparable`.
     """
-    if math.isclose(_mean(mine), _mean(published), rel_tol=CLOSE, abs_tol=NOTHING):
+    means = [estimated(metric, claim.scale).mean for metric in (published, mine)]
+    if math.isclose(*means, rel_tol=CLOSE, abs_tol=NOTHING):
         return AGREES, ""
     if not isinstance(published, dict) and MACHINE not in claim.needs:
         return DIFFERS, ""
     known, new = map(_values, (published, mine))
-    if claim.scale == "log":
-        if min(known + new) <= 0:
-            return INCOMPARABLE, "a value that is not above 0 has no logarithm"
-        known, new = ([math.log(value) for value in values] for values in (known, new))
+    if not known or not new:
+        return INCOMPARABLE, "no values by seed"
+    if claim.scale == "share":
+        return (AGREES if _alike(known, new) else DIFFERS), ""
+    if claim.scale == "log" and min(known + new) <= 0:
+        return INCOMPARABLE, NO_LOGARITHM
+    there, _ = transform(claim.scale)
+    known, new = ([there(value) for value in values] for values in (known, new))
     n, spread = len(known), stdev(known) if len(known) > 1 else 0.0
     if spread <= NOTHING:
         return INCOMPARABLE, "published without a spread"
@@ -101,12 +112,14 @@ def compare(published: Metric, mine: Metric, claim: Claim) -> tuple[str, str]:
     return (AGREES if abs(fmean(new) - fmean(known)) <= half else DIFFERS), ""
 
 
-def _mean(metric: Metric) -> float:
-    return metric["mean"] if isinstance(metric, dict) else metric
-
-
 def _values(metric: Metric) -> list[float]:
-    return metric["values"] if isinstance(metric, dict) else [metric]
+    return metric.get("values", []) if isinstance(metric, dict) else [metric]
+
+
+def _alike(known: Sequence[float], new: Sequence[float]) -> bool:
+    """Whether two shares may be the same."""
+    counts = [(successes(values), len(values)) for values in (known, new)]
+    return fisher_exact([[k, n - k] for k, n in counts]).pvalue >= 0.05
 
 
 def agreeing(rows: Sequence[Agreement]) -> str:
@@ -120,13 +133,13 @@ def agreeing(rows: Sequence[Agreement]) -> str:
 
 
 def text(rows: Sequence[Agreement], numbers: Sequence[str] | None = None) -> str:
-    """A table for a terminal: all rows, or the main test of each claim in `numbers`."""
+    """A table for a terminal: all rows, or the main tests of each claim in `numbers`."""
     if numbers is not None:
-        main = {row.claim.number: row for row in reversed(rows)}
-        rows = [main[number] for number in numbers if number in main]
+        found = {tests[0].claim.number: main_tests(tests) for tests in by_claim(rows)}
+        rows = [row for number in numbers for row in found.get(number, [])]
     lines = [("claim", "", "published", "mine", "")]
     for row in rows:
         answer = f"{row.word}: {row.reason}" if row.reason else row.word
-        values = shown(row.published), shown(row.mine)
-        lines.append((row.claim.number, row.claim.id, *values, answer))
+        here = row.shown(row.published), row.shown(row.mine)
+        lines.append((row.claim.number, row.claim.id, *here, answer))
     return aligned(lines)

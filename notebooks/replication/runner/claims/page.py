@@ -4,44 +4,80 @@ Where `rerun` is given, its numbers and whether they agree stand beside the publ
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from replication.runner.claims.agreement import Agreement, agreeing
-from replication.runner.claims.verdicts import VERDICTS, Verdict, columns, sentence
-from replication.runner.metrics import shown
+from replication.runner.claims.intervals import LEVEL
+from replication.runner.claims.power import outlook
+from replication.runner.claims.rules import Rules, by_claim, main_tests
+from replication.runner.claims.verdicts import (
+    WORDS,
+    Verdict,
+    between,
+    columns,
+    counted,
+    headline,
+    sentence,
+)
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     autoescape=select_autoescape(["html.j2"]),
     undefined=StrictUndefined,
 )
-TEMPLATES.globals["marks"] = dict(zip(VERDICTS, "✓✗?–↻", strict=True))  # read without colour
-TEMPLATES.filters |= {"columns": columns, "shown": shown}
+TEMPLATES.globals["marks"] = dict(zip(WORDS, "✓✗?◐–↻", strict=True))  # read without colour
+TEMPLATES.filters |= {
+    "anchor": lambda number: f"why-{number.lower().replace(chr(39), '-prime')}",
+    "between": between,
+    "columns": columns,
+    "headline": headline,
+    "main_tests": main_tests,
+    "outlook": lambda row: outlook(row.measured, row.claim.scale, row.claim.accept),
+}
 
 Verdicts = Sequence[Verdict]
 Rerun = Sequence[Agreement]
 
 
-def totals(verdicts: Verdicts) -> str:
-    """What was tested, with the counts: `40 tests of 22 claims: 5 supported, 35 not run`."""
-    return f"{len(verdicts)} tests of {len(_by_claim(verdicts))} claims: {sentence(verdicts)}"
-
-
 def answer(verdicts: Verdicts, rerun: Rerun = ()) -> str:
-    """What the main tests of the claims say, in a sentence; of a rerun, whether it agrees."""
+    """What the main tests of the paper's claims say, those apart that its authors gave up.
+
+    Of a rerun, whether it agrees.
+    """
     if rerun:
         return agreeing(rerun)
-    main = [tests[0] for tests in _by_claim(verdicts)]
-    return f"Of the paper's {len(main)} claims, by our main tests: {sentence(main)}."
+    claims = _papers(verdicts)
+    given_up = [headline(tests) for tests in claims if tests[0].claim.given_up]
+    held = [headline(tests) for tests in claims if not tests[0].claim.given_up]
+    late = sum(any(row.claim.post_hoc for row in main_tests(tests)) for tests in claims)
+    text = f"Of the paper's {len(claims)} claims, by our main tests: {sentence(held)}."
+    if given_up:
+        text += f" Apart from these, {len(given_up)} that the authors gave up themselves: "
+        text += f"{sentence(given_up)}."
+    if late:
+        text += f" Tests written after a look at such numbers decide {late} of these verdicts."
+    return text
+
+
+def chance(verdicts: Verdicts) -> str:
+    """How many tests are judged by an interval, and how many of them chance may turn."""
+    ends = [row.estimate.ends for row in verdicts if row.estimate and row.estimate.ends]
+    many = sum(low < high for low, high in ends)
+    wrong = f"a probability of at most {1 - LEVEL:.0%}, so on average {many * (1 - LEVEL):.1f}"
+    return (
+        f"Of these {len(verdicts)} tests {many} are judged by an interval. Each comes out wrong by "
+        f"chance with {wrong} or fewer of the {many} do; no interval is widened for that."
+    )
 
 
 def table(verdicts: Verdicts, rerun: Rerun = ()) -> str:
-    """The counts, and every test by topic, as HTML with links into the chapters of this folder."""
-    return _shown("html", "table", verdicts, _by_id(rerun), totals(verdicts))
+    """These tests counted, and each by topic, as HTML with links into the chapters."""
+    if not verdicts:
+        return "<p>There is none.</p>"
+    return _shown("html", "table", verdicts, _by_id(rerun), counted(verdicts))
 
 
 def tests(verdicts: Verdicts, stem: str, rerun: Rerun = ()) -> str:
@@ -51,8 +87,8 @@ def tests(verdicts: Verdicts, stem: str, rerun: Rerun = ()) -> str:
 
 
 def summary(verdicts: Verdicts, rerun: Rerun = (), page: str = "chapters/10_verdicts.html") -> str:
-    """A line for each claim of the paper, by the verdict of its first test, as HTML."""
-    return _shown("html", "summary", _by_claim(verdicts), _by_id(rerun), page)
+    """A line for each claim of the paper, by the verdict of its main tests, as HTML."""
+    return _shown("html", "summary", _papers(verdicts), _by_id(rerun), page)
 
 
 def brief(verdicts: Verdicts) -> str:
@@ -60,27 +96,40 @@ def brief(verdicts: Verdicts) -> str:
     return _shown("md", "brief", verdicts).replace("\u00a0", " ")
 
 
-def details(verdicts: Verdicts) -> str:
-    """The reason for each interval and what is known of each claim, as Markdown."""
-    return _shown("md", "details", verdicts)
+def details(verdicts: Verdicts, rules: Rules) -> str:
+    """Of each claim its tests with their reasons, its history and what is planned, as Markdown."""
+
+    groups = [
+        {
+            "number": number,
+            "title": title,
+            "tests": [row for row in verdicts if row.claim.number == number],
+            "history": [row for row in rules.superseded if row.number == number],
+            "planned": [row for row in rules.planned if row.number == number],
+        }
+        for number, title in rules.titles.items()
+    ]
+    return _shown("md", "details", groups)
 
 
 def drawn(row: Verdict) -> dict[str, Any]:
     """One row of the verdict figures: numbers, None where there is none."""
-    claim, metric = row.claim, row.measured
-    ends = metric if isinstance(metric, dict) else {"mean": metric, "low": None, "high": None}
+    claim, found = row.claim, row.estimate
+    low, high = found.ends if found and found.ends else (None, None)
+    if low == high:  # decided by a value alone
+        low = high = None
     place = {"number": claim.number, "id": claim.id, "where": claim.where}
     needed = {"printed": claim.printed, "accept": claim.accept, "verdict": row.verdict}
-    return place | needed | {"value": ends["mean"], "low": ends["low"], "high": ends["high"]}
+    return place | needed | {"value": found and found.mean, "low": low, "high": high}
 
 
 def _shown(kind: str, view: str, *values: object) -> str:
     return str(getattr(TEMPLATES.get_template(f"verdicts.{kind}.j2").module, view)(*values)).strip()
 
 
-def _by_claim(verdicts: Verdicts) -> list[list[Verdict]]:
-    """The tests of each claim of the paper, the main one first."""
-    return [list(rows) for _, rows in groupby(verdicts, lambda row: row.claim.number)]
+def _papers(verdicts: Verdicts) -> list[list[Verdict]]:
+    """The tests of each claim of the paper."""
+    return by_claim(row for row in verdicts if not row.claim.beyond)
 
 
 def _by_id(rerun: Rerun) -> dict[str, Agreement]:

@@ -2,18 +2,21 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from replication.runner import first_edition, record
-from replication.runner.claims.rules import Claim, read
+from replication.runner.claims.intervals import Estimate, estimated, judge
+from replication.runner.claims.rules import Claim, by_claim, main_tests, read
 from replication.runner.jobs import changes, plan
-from replication.runner.metrics import Metric, shown
+from replication.runner.metrics import Metric
 from replication.runner.profiles import EVIDENCE, Profile
 
-VERDICTS = ("supported", "not supported", "inconclusive", "not run", "stale")
+VERDICTS = ("supported", "not supported", "inconclusive", "not run", "stale")  # of a test
+MIXED = "mixed"  # of a claim alone
+WORDS = (*VERDICTS[:3], MIXED, *VERDICTS[3:])  # of a claim
 
 
 @dataclass(frozen=True)
@@ -25,22 +28,15 @@ class Verdict:
     measured: Metric | None
     record: Mapping[str, Any] | None = None
 
-
-def judge(metric: Metric, accept: tuple[float, float]) -> str:
-    """Supported if the whole interval of `metric` is in `accept`, edges included; not supported
-    if all of it is outside; else inconclusive. A plain number decides alone, a single seed never.
-    """
-    low, high = (metric["low"], metric["high"]) if isinstance(metric, dict) else (metric, metric)
-    if low is None or high is None:
-        return "inconclusive"
-    if accept[0] <= low and high <= accept[1]:
-        return "supported"
-    return "not supported" if high < accept[0] or low > accept[1] else "inconclusive"
+    @property
+    def estimate(self) -> Estimate | None:
+        """What was measured on the claim's scale, with the interval that decides."""
+        return None if self.measured is None else estimated(self.measured, self.claim.scale)
 
 
 def judged(root: Path, records: Path) -> list[Verdict]:
     """The verdict on each claim of the clone at `root`, from the record files in `records`."""
-    claims = read(Profile(EVIDENCE, root).claims)
+    claims = read(Profile(EVIDENCE, root).claims).claims
     kept = {stem: record.load(records / f"{stem}.json") for stem in {row.stem for row in claims}}
     stale = {stem for stem, found in kept.items() if found and _stale(root, found)}
     return [_verdict(claim, kept[claim.stem], claim.stem in stale) for claim in claims]
@@ -57,27 +53,59 @@ def _verdict(claim: Claim, found: Mapping[str, Any] | None, stale: bool) -> Verd
     metric = found["metrics"].get(claim.name) if found else None
     if metric is None:  # or the claim is newer than the record
         return Verdict(claim, "not run", None)
-    return Verdict(claim, "stale" if stale else judge(metric, claim.accept), metric, found)
+    if stale:
+        return Verdict(claim, "stale", metric, found)
+    return Verdict(claim, judge(estimated(metric, claim.scale).ends, claim.accept), metric, found)
 
 
-def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """How many claims got each verdict, in a fixed order, zeros included."""
-    found = Counter(row.verdict for row in verdicts)
-    return {name: found[name] for name in VERDICTS}
+def headline(tests: Sequence[Verdict]) -> str:
+    """The verdict of a claim: that of its main tests, and `mixed` where they disagree.
+
+    While one of several has none, because it was not run or is stale, the claim has none either.
+    """
+    found = {row.verdict for row in main_tests(tests)}
+    for waiting in ("not run", "stale"):
+        if waiting in found:
+            return waiting
+    return found.pop() if len(found) == 1 else MIXED
 
 
-def sentence(verdicts: Sequence[Verdict]) -> str:
-    """The counts as text: `5 supported, 2 not supported, 3 inconclusive`."""
-    return ", ".join(f"{count} {name}" for name, count in counts(verdicts).items() if count)
+def sentence(words: Iterable[str]) -> str:
+    """Verdicts counted, in a fixed order: `5 supported, 2 not supported, 3 inconclusive`."""
+    found = Counter(words)
+    return ", ".join(f"{found[word]} {word}" for word in WORDS if found[word])
+
+
+def counted(verdicts: Sequence[Verdict]) -> str:
+    """These tests with their counts: `40 tests of 22 claims: 5 supported, 35 not run`."""
+    tests, claims = len(verdicts), len(by_claim(verdicts))
+    many = f"{tests} test{'s' * (tests != 1)} of {claims} claim{'s' * (claims != 1)}"
+    return f"{many}: {sentence(row.verdict for row in verdicts)}"
+
+
+def parted(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
+    """The tests of the paper's claims, those written after a look, and those beyond the paper."""
+    found: dict[str, list[Verdict]] = {"paper": [], "late": [], "beyond": []}
+    for row in verdicts:
+        late = "late" if row.claim.post_hoc else "paper"
+        found["beyond" if row.claim.beyond else late].append(row)
+    return found
+
+
+def totals(verdicts: Sequence[Verdict]) -> str:
+    """The tests of the paper's claims counted, those that were written after a look apart."""
+    parts = parted(verdicts)
+    late = f"; written after a look, {counted(parts['late'])}" if parts["late"] else ""
+    return counted(parts["paper"]) + late
 
 
 def listed(verdicts: Sequence[Verdict]) -> str:
     """The tests as a plain table, and the counts."""
     lines = [("claim", "verdict", "here", "expected")]
     for row in verdicts:
-        shown = columns(row)
-        lines.append((row.claim.id, shown["verdict"], shown["here"], shown["expected"]))
-    return f"{aligned(lines)}\n\n{sentence(verdicts)}"
+        cells = columns(row)
+        lines.append((row.claim.id, cells["verdict"], cells["here"], cells["expected"]))
+    return f"{aligned(lines)}\n\n{totals(verdicts)}"
 
 
 def columns(row: Verdict) -> dict[str, str]:
@@ -85,7 +113,7 @@ def columns(row: Verdict) -> dict[str, str]:
     return {
         "paper": ", ".join(f"{name} {value}" for name, value in row.claim.paper.items()),
         "expected": between(row.claim.accept),
-        "here": shown(row.measured),
+        "here": row.estimate.text if row.estimate else "–",
         "verdict": row.verdict,
     }
 
