@@ -18,7 +18,7 @@ HIDDEN = 300  # of the MLP
 CLASSES = 10
 DEPTH = 6  # residual blocks of the ResNet, and Euler steps of the tied one
 # Of the unit of time: a step of this length meets the tolerance 1e-3 in nets before and after
-# training (measured). Trying it at once saves two evaluations, and a short first step.
+# training (measured). Trying it at once saves an evaluation, and a short first step.
 FIRST_STEP = 0.25
 
 

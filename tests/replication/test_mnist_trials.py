@@ -9,9 +9,10 @@ import torch
 
 from odenet import Adaptive, Backprop, Solver, solve
 from odenet.models.classifier import classifier
-from replication.chapters.mnist import trials as mnist
+from replication.chapters.mnist import recipe
 from replication.chapters.mnist.augment import moved
 from replication.chapters.mnist.step_cost import step_cost
+from replication.chapters.mnist.trials import classifiers as mnist
 from replication.classify import error_pct, mistakes
 from replication.data.mnist import Digits
 from replication.device import device
@@ -33,11 +34,12 @@ def digits(size: int) -> Digits:
 def _tiny_digits():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            mnist.mnist,
+            recipe.mnist,
             "load",
             lambda train_size, test_size: (digits(train_size), digits(test_size)),
         )
-        patch.setattr(mnist, "BATCH_SIZE", 6)
+        for module in (mnist, recipe):
+            patch.setattr(module, "BATCH_SIZE", 6)
         yield
 
 
@@ -71,21 +73,20 @@ def test_rknet_is_measured_with_checkpoints_and_with_backpropagation(tmp_path):
 
 def test_held_out_digits_are_a_twelfth_always_the_same_and_never_trained_on(monkeypatch):
     monkeypatch.setattr(
-        mnist.mnist,
+        recipe.mnist,
         "load",
         lambda train_size, test_size: (
             Digits(torch.arange(train_size).view(-1, 1, 1, 1).float(), torch.arange(train_size)),
             digits(test_size),
         ),
     )
-    trial = replace(TRIAL, train_size=1200)
-    learning, held_out, _ = mnist._digits(trial)
+    learning, held_out, _ = recipe.split(1200, TRIAL.test_size)
     assert len(held_out.labels) == 100
     both = torch.cat((learning.labels, held_out.labels))
     assert both.sort().values.tolist() == list(range(1200))
     assert torch.equal(held_out.images.flatten().long(), held_out.labels)
     assert held_out.labels.tolist() != list(range(1100, 1200))  # taken from everywhere
-    _, again, _ = mnist._digits(replace(trial, seed=7, model="none"))
+    _, again, _ = recipe.split(1200, TRIAL.test_size)
     assert torch.equal(again.labels, held_out.labels)
 
 
@@ -109,7 +110,9 @@ def test_interrupted_trial_ends_bitwise_as_one_that_was_not(tmp_path, monkeypatc
     expected = mnist.run(trial, tmp_path / "whole")
     with monkeypatch.context() as patch:
         calls = iter([1, 2, 3, KeyboardInterrupt])
-        patch.setattr(mnist.F, "cross_entropy", partial(_until_told, calls, mnist.F.cross_entropy))
+        patch.setattr(
+            recipe.F, "cross_entropy", partial(_until_told, calls, recipe.F.cross_entropy)
+        )
         with pytest.raises(KeyboardInterrupt):
             mnist.run(trial, tmp_path / "parts")
     result = mnist.run(trial, tmp_path / "parts")
@@ -130,9 +133,44 @@ def test_no_epoch_at_all_is_a_trial_too(tmp_path):
     assert result["history"]["epoch"] == [0] and result["seconds_per_epoch"] is None
 
 
-def test_unknown_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="unknown classifier 'vgg'"):
-        mnist.run(replace(TRIAL, model="vgg"), tmp_path)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"model": "vgg"}, "unknown classifier 'vgg'; known: mlp, none"),
+        ({"optimizer": "lion"}, "unknown optimizer 'lion'; known: muon, adam, sgd"),
+    ],
+)
+def test_unknown_model_or_optimizer_is_refused_before_anything_runs(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        replace(TRIAL, **wrong)
+
+
+def test_other_optimizers_train_every_parameter_by_themselves():
+    model = classifier("resnet")
+    every = set(map(id, model.parameters()))
+    for name, kind, lr in (("adam", torch.optim.Adam, 1e-3), ("sgd", torch.optim.SGD, 0.1)):
+        optimizer = recipe.OPTIMIZERS[name](model)
+        (group,) = optimizer.param_groups
+        assert type(optimizer) is kind and group["lr"] == lr
+        assert set(map(id, group["params"])) == every
+    assert group["momentum"] == 0.9
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_another_optimizer_changes_what_is_learnt(tmp_path, optimizer):
+    trial = replace(TRIAL, model="none", optimizer=optimizer)
+    mnist.run(trial, tmp_path)
+    learnt = torch.load(tmp_path / "weights.pt")
+    for name, start in classifier("none", seed=trial.seed).state_dict().items():
+        assert not torch.equal(learnt[name], start), name
+
+
+def test_all_wrong_digits_are_kept_however_many(tmp_path, monkeypatch):
+    monkeypatch.setattr("replication.classify.MOST", 2)
+    result = mnist.run(replace(TRIAL, model="none", epochs=0), tmp_path)
+    assert len(result["mistakes"]) == 2 < len(result["wrong"])
+    assert len(result["wrong"]) == result["test_error_pct"] * TRIAL.test_size / 100
+    assert {row["index"] for row in result["mistakes"]} <= set(result["wrong"])
 
 
 def test_error_is_the_share_of_digits_misclassified():
@@ -194,6 +232,13 @@ def test_step_counts_the_bytes_of_whole_and_block_and_leaves_the_model_as_it_was
     # What is kept is per image, but for the indices of the labels' loss.
     assert both["bytes_kept_block"] == 2 * one["bytes_kept_block"]
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_bytes_of_a_step_do_not_depend_on_the_set_that_its_batch_is_from():
+    model = classifier("mlp")
+    few, many = (Digits(*(part[:4] for part in digits(size))) for size in (4, 400))
+    kept = [step_cost(model, batch)["bytes_kept"] for batch in (few, many)]
+    assert kept[0] == kept[1] > 0
 
 
 def test_step_can_be_taken_with_another_solver():

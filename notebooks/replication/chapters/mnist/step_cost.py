@@ -22,6 +22,8 @@ def step_cost(model: Classifier, batch: Digits, solver: Solver | None = None) ->
     the block saves. ``seconds_forward`` and ``seconds_backward``: medians of three.
     """
     parameters = list(model.parameters())
+    # A slice of a larger set would be counted with all of the set: what is kept is a storage.
+    batch = Digits(*(part.clone() for part in batch))
 
     def loss() -> torch.Tensor:
         return F.cross_entropy(model(batch.images, solver)[0], batch.labels)
