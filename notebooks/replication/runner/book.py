@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 
 from replication.runner import first_edition
 from replication.runner.files import write
+from replication.runner.pdf import print_site
 from replication.runner.profiles import EVIDENCE, Profile, checkout
 from replication.runner.record import load
 from replication.runner.repository import Repository, repository
@@ -48,8 +49,6 @@ def build(root: Path, profile: str, *, pdf: bool = False) -> Path:
     site = source / "_build/html"
     _attach(root, records, site)
     if pdf:
-        from replication.runner.pdf import print_site  # only here a browser is needed
-
         print_site(site, source / "_toc.yml", site / PDF)
     shutil.rmtree(run.html.parent, ignore_errors=True)
     site.rename(run.html.parent)

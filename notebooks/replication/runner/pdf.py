@@ -6,17 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import yaml
-from playwright.sync_api import Page, PdfMargins, sync_playwright
 from pypdf import PdfWriter
 from pypdf.generic import ArrayObject, NameObject
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, PdfMargins
 
 HOST = "http://book.test"  # no page is asked for there: the files of the site answer
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 TYPESET = "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
-MARGINS: PdfMargins = {"top": "16mm", "bottom": "16mm", "left": "16mm", "right": "16mm"}
+MARGINS: "PdfMargins" = {"top": "16mm", "bottom": "16mm", "left": "16mm", "right": "16mm"}
 
 
 def print_site(site: Path, toc: Path, target: Path) -> None:
@@ -45,8 +48,10 @@ def _order(toc: Path) -> list[str]:
 
 
 @contextmanager
-def _tab(site: Path) -> Iterator[Page]:
+def _tab(site: Path) -> Iterator["Page"]:
     """A tab of a browser that sees nothing but the files of `site`."""
+    from playwright.sync_api import sync_playwright  # no other command needs it
+
     program = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not program or not Path(program).is_file():
         raise RuntimeError(
@@ -69,7 +74,7 @@ def _tab(site: Path) -> Iterator[Page]:
         browser.close()
 
 
-def _printed(tab: Page, name: str) -> tuple[str, bytes]:
+def _printed(tab: "Page", name: str) -> tuple[str, bytes]:
     """The title of a page, and its PDF."""
     tab.goto(f"{HOST}/{name}.html")
     tab.evaluate(TYPESET)
