@@ -8,6 +8,7 @@ import yaml
 
 from replication.runner import record
 from replication.runner.claims.rules import committed, read
+from replication.runner.first_edition import precedes
 from replication.runner.machine import git
 from replication.runner.profiles import EVIDENCE, Profile
 
@@ -30,7 +31,7 @@ def written_late(root: Path, records: Path) -> list[str]:
     late = []
     for row in read(Profile(EVIDENCE, root).claims).claims:
         kept = record.load(records / f"{row.stem}.json")
-        if kept and row.name in kept["metrics"]:
+        if kept and row.name in kept["metrics"] and not precedes(kept, row.predicted):
             for place, rows in _earlier(root, kept):
                 then = rows.get(row.id, {})
                 if not then or not then.items() <= committed(row).items():

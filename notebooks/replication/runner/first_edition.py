@@ -22,6 +22,14 @@ def made(record: Mapping[str, Any]) -> bool:
     return "odenet.replicate" in record["fingerprint"].get("modules", ())
 
 
+def precedes(record: Mapping[str, Any], predicted: str) -> bool:
+    """Whether a record is older than a row of claims.yml, which it then cannot be judged by.
+
+    Rows of the second edition say what was `predicted` when they were written.
+    """
+    return made(record) and bool(predicted)
+
+
 def banner(records: Iterable[Mapping[str, Any]], commits: str) -> str | None:
     """The line over each page of a book with a chapter of the first edition, else None."""
     return LINE.format(commits=commits) if any(map(made, records)) else None

@@ -51,7 +51,7 @@ def _stale(root: Path, found: Mapping[str, Any]) -> bool:
 
 def _verdict(claim: Claim, found: Mapping[str, Any] | None, stale: bool) -> Verdict:
     metric = found["metrics"].get(claim.name) if found else None
-    if metric is None:  # or the claim is newer than the record
+    if found is None or metric is None or first_edition.precedes(found, claim.predicted):
         return Verdict(claim, "not run", None)
     if stale:
         return Verdict(claim, "stale", metric, found)
