@@ -69,19 +69,6 @@ def test_predictions_are_found_among_planned_and_judged_rows(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "words"),
-    [
-        ([44, 44, 50], [50, 50, 56], "grew from 46 to 52 in all 3 seeds"),
-        ([62], [38], "fell from 62 to 38 in the one seed"),
-        ([20, 20], [20, 20], "stayed at 20 in all 2 seeds"),
-        ([20, 20, 26], [26, 20, 20], "grew in 1, fell in 1, stayed in 1 of 3 seeds, on average "),
-    ],
-)
-def test_the_data_choose_the_words(before, after, words):
-    assert analysis.changed(before, after).startswith(words)
-
-
-@pytest.mark.parametrize(
     ("values", "accept", "words"),
     [
         ([1.1, 1.15], (1.2, float("inf")), "below 1.2 in all 2 seeds"),

@@ -82,6 +82,7 @@ def _stage(
     for page in source.glob("*.md"):
         write(page, _unlinked(page.read_text(encoding="utf-8"), absent))
     for stem, chapter in chapters.items():
+        chapter.cells.sort(key=_is_parameters)  # a box that a reader wants last
         for cell in chapter.cells:
             if cell.cell_type == "markdown":
                 cell.source = _unlinked(cell.source, absent)
@@ -91,6 +92,10 @@ def _stage(
         pages = [page for page in part["chapters"] if any(source.glob(page["file"] + ".*"))]
         part["chapters"] = pages
     write(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False))
+
+
+def _is_parameters(cell: NotebookNode) -> bool:
+    return bool({"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])))
 
 
 def _unlinked(text: str, absent: Set[str]) -> str:

@@ -12,6 +12,7 @@ import yaml
 
 from replication.chapters.nfe.trials.growth import BATCH_SIZE, Trial
 from replication.tables import interval
+from replication.words import placed
 
 SIZES = ["rms_state", "rms_slope"]
 
@@ -64,47 +65,10 @@ def predictions(claims: Path, stem: str) -> dict[str, dict[str, Any]]:
     return {row["metric"].partition(".")[2]: row for row in own}
 
 
-def changed(before: Sequence[float], after: Sequence[float]) -> str:
-    """In words what became of a count, one of each seed: `grew from 44 to 50 in all 3 seeds`."""
-    pairs = list(zip(before, after, strict=True))
-    ways = {
-        "grew": sum(b > a for a, b in pairs),
-        "fell": sum(b < a for a, b in pairs),
-        "stayed": sum(b == a for a, b in pairs),
-    }
-    path = f"from {fmean(before):.4g} to {fmean(after):.4g}"
-    met = {way: count for way, count in ways.items() if count}
-    if len(met) == 1:
-        (way,) = met
-        return f"{way} {path if way != 'stayed' else f'at {fmean(before):.4g}'} {_all(len(pairs))}"
-    parts = ", ".join(f"{way} in {count}" for way, count in met.items())
-    return f"{parts} of {len(pairs)} seeds, on average {path}"
-
-
 def came(found: Mapping[str, Any] | float | None, accept: Sequence[float]) -> str:
     """A metric and where it lies: `1.14 [1.02, 1.26], below 1.2 in all 3 seeds`."""
     if found is None:
         return "not measured in this run"
     if not isinstance(found, Mapping):
-        return f"{found:.2f}, {_placed([found], accept)}"
-    return f"{interval(found, 2)}, {_placed(found['values'], accept)}"
-
-
-def _placed(values: Sequence[float], accept: Sequence[float]) -> str:
-    low, high = accept
-    inside, outside = f"within {low:g} to {high:g}", f"outside {low:g} to {high:g}"
-    if math.isinf(high):
-        inside, outside = f"at least {low:g}", f"below {low:g}"
-    elif math.isinf(low):
-        inside, outside = f"at most {high:g}", f"above {high:g}"
-    met = sum(low <= value <= high for value in values)
-    where = inside if met else outside
-    if len(values) == 1:
-        return where
-    if 0 < met < len(values):
-        return f"{where} in {met} of {len(values)} seeds"
-    return f"{where} {_all(len(values))}"
-
-
-def _all(seeds: int) -> str:
-    return f"in all {seeds} seeds" if seeds > 1 else "in the one seed"
+        return f"{found:.2f}, {placed([found], accept)}"
+    return f"{interval(found, 2)}, {placed(found['values'], accept)}"
