@@ -13,6 +13,7 @@ import nbformat
 import yaml
 from jinja2 import Template
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 
 from replication.runner import first_edition
 from replication.runner.files import write
@@ -82,7 +83,7 @@ def _stage(
     for page in source.glob("*.md"):
         write(page, _unlinked(page.read_text(encoding="utf-8"), absent))
     for stem, chapter in chapters.items():
-        chapter.cells.sort(key=_is_parameters)  # a box that a reader wants last
+        _put_parameters_last(chapter)
         for cell in chapter.cells:
             if cell.cell_type == "markdown":
                 cell.source = _unlinked(cell.source, absent)
@@ -94,8 +95,13 @@ def _stage(
     write(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False))
 
 
-def _is_parameters(cell: NotebookNode) -> bool:
-    return bool({"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])))
+def _put_parameters_last(chapter: NotebookNode) -> None:
+    """Papermill wants them at the top, where they would stand between a reader and the idea."""
+    tagged = {"parameters", "injected-parameters"}
+    boxes = [cell for cell in chapter.cells if tagged & set(cell.metadata.get("tags", []))]
+    if boxes:
+        others = [cell for cell in chapter.cells if cell not in boxes]
+        chapter.cells = [*others, new_markdown_cell("## The parameters of this copy"), *boxes]
 
 
 def _unlinked(text: str, absent: Set[str]) -> str:
