@@ -79,8 +79,7 @@ class LatentODE(nn.Module):
         seen = values
         if self.timed:
             gaps = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
-            clock = times / (DURATION / 2) - 1
-            seen = torch.cat((values, gaps[..., None], clock[..., None]), -1)
+            seen = torch.cat((values, gaps[..., None], _clock(times)[..., None]), -1)
         mean, log_variance = self.posterior(self.recognition(seen.flip(1))[:, -1]).chunk(2, -1)
         return mean, log_variance
 
@@ -130,6 +129,7 @@ class RNN(nn.Module):
 
     Args:
         gap: tell it how long after the last observation the next one will be.
+        clock: tell it when the last observation was made, as a ``timed`` latent ODE is told.
 
     Example:
         >>> import torch
@@ -140,10 +140,10 @@ class RNN(nn.Module):
         (3, 9, 2)
     """
 
-    def __init__(self, gap: bool) -> None:
+    def __init__(self, gap: bool, *, clock: bool = False) -> None:
         super().__init__()
-        self.gap = gap
-        self.recurrence = Recurrence(DIMS + gap)
+        self.gap, self.clock = gap, clock
+        self.recurrence = Recurrence(DIMS + gap + clock)
         self.head = nn.Linear(RECURRENT, 2 * DIMS)
 
     def forward(self, times: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,7 +152,7 @@ class RNN(nn.Module):
         Of a curve that was seen once there is nothing to predict: (batch, 0, 2).
         """
         _check_seen(times, values)
-        states = self.recurrence(self._inputs(values[:, :-1], times.diff(dim=1)))
+        states = self.recurrence(self._inputs(values[:, :-1], times[:, :-1], times.diff(dim=1)))
         mean, log_std = self.head(states).chunk(2, -1)
         return mean, log_std.clamp(-6, 3)
 
@@ -179,16 +179,17 @@ class RNN(nn.Module):
             )
         steps = int(torch.ceil((ts[-1] - start).max() / stride))
         gaps = times.diff(dim=1, append=(start + stride)[:, None])
-        states = self.recurrence(self._inputs(values, gaps))
+        states = self.recurrence(self._inputs(values, times, gaps))
         state, points = states[:, -1], [values[:, -1]]
-        for _ in range(steps):
+        for step in range(1, steps + 1):
             points.append(self.head(state)[:, :DIMS])
-            x = self._inputs(points[-1], torch.full_like(start, stride))
+            x = self._inputs(points[-1], start + step * stride, torch.full_like(start, stride))
             state = torch.tanh(self.recurrence.read(x) + self.recurrence.carry(state))
         return _between(torch.stack(points, 1), (ts - start[:, None]) / stride)
 
-    def _inputs(self, values: Tensor, gaps: Tensor) -> Tensor:
-        return torch.cat((values, gaps[..., None]), -1) if self.gap else values
+    def _inputs(self, values: Tensor, times: Tensor, gaps: Tensor) -> Tensor:
+        told = [gaps] * self.gap + [_clock(times)] * self.clock
+        return torch.cat((values, *(each[..., None] for each in told)), -1)
 
 
 def _check_seen(times: Tensor, values: Tensor) -> None:
@@ -197,6 +198,11 @@ def _check_seen(times: Tensor, values: Tensor) -> None:
             f"times must be (batch, observed) and values (batch, observed, {DIMS}), observed at "
             f"least once; got {tuple(times.shape)} and {tuple(values.shape)}"
         )
+
+
+def _clock(times: Tensor) -> Tensor:
+    """The time as a network is told it: from -1 to 1 over the observed window."""
+    return times / (DURATION / 2) - 1
 
 
 def gaussian_nll(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

@@ -105,6 +105,23 @@ def test_gap_tells_the_rnn_when_the_next_observation_comes():
     assert not torch.equal(told(CURVES.times, CURVES.values)[0], told(later, CURVES.values)[0])
 
 
+def told(model: RNN | LatentODE) -> torch.Tensor:
+    """What the recurrence of a model sees of the curves."""
+    encodes = isinstance(model, LatentODE)
+    seen, part = [], model.recognition if encodes else model.recurrence
+    part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    (model.encode if encodes else model)(CURVES.times, CURVES.values)
+    return seen[0]
+
+
+def test_an_rnn_with_gap_and_clock_is_told_what_the_encoder_is():
+    backward, forward = told(LatentODE()).flip(1), told(RNN(gap=True, clock=True))
+    assert torch.equal(forward[..., :2], backward[:, :-1, :2])
+    assert torch.equal(forward[..., 2], backward[:, 1:, 2])  # each gap from its other end
+    assert torch.equal(forward[..., 3], backward[:, :-1, 3])
+    assert torch.equal(told(RNN(gap=True)), forward[..., :3])
+
+
 def test_rnn_predicts_each_observation_from_those_before_it_alone():
     model = RNN(gap=True)
     changed = CURVES.values.clone()
@@ -114,8 +131,9 @@ def test_rnn_predicts_each_observation_from_those_before_it_alone():
     assert differs.tolist() == [False] * 4 + [True] * 5
 
 
-def test_first_step_of_the_roll_out_is_the_prediction_after_the_last_observation():
-    model, stride = RNN(gap=True), 0.5
+@pytest.mark.parametrize("clock", [False, True])
+def test_first_steps_of_the_roll_out_are_predictions_after_the_last_observation(clock):
+    model, stride = RNN(gap=True, clock=clock), 0.5
     times, values = CURVES.times[:1], CURVES.values[:1]
     after = (times[:, -1:] + stride * torch.arange(1, 3)).double().float()
     rolled = model.extrapolate(times, values, after[0], stride)

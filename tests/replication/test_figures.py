@@ -108,6 +108,7 @@ OBSERVED = {"t": [1.0, 2.0], "state": [[1, -1], [2, -2]]}
 AUTOGRAD = {"adjoint": [0.5, 0.6], "gradient": [0.7, 0.8]}
 IMAGE = np.arange(4.0).reshape(2, 2)
 UNLABELLED = {"spirals", "morph", "forest", "densities", "along_the_way"}  # pictures, no axes
+UNLABELLED |= {"latent_paths", "roll_out"}  # one label for all panels; pictures beside the axes
 PLOTS = {
     "three_integrals": lambda: gradients.three_integrals(
         [integrals([2.0, 1.0]), integrals([1.0, 0.0])], OBSERVED, AUTOGRAD
@@ -164,9 +165,12 @@ PLOTS = {
     "spirals": lambda: forecasts.spirals(
         {"latent ODE": [SPIRAL] * 2, "RNN": [replace(SPIRAL, window=np.ones((0, 2)))] * 2}
     ),
-    "latent_paths": lambda: forecasts.latent_paths(LINES, np.array([1, -1]), [0.6, 0.3]),
+    "latent_paths": lambda: forecasts.latent_paths({"seed 0": (LINES, np.array([1, -1]))}),
     "morph": lambda: forecasts.morph(LINES[[0, 1, 0]], [-1, 0, 1], [-1.5, 0, 1.5]),
-    "turning": lambda: forecasts.turning({"seed 0": ([-1, 0, 1], [-1.5, 0, 1.5])}),
+    "turning": lambda: forecasts.turning({"smooth": [([-1, 0, 1], [-1.5, 0, 1.5])]}),
+    "roll_out": lambda: forecasts.roll_out(
+        {"RNN": LINES[0]}, LINES[1], TIMES, {"RNN": [TIMES + 1], "truth": [TIMES + 2]}
+    ),
     "rate_over_events": lambda: poisson.rate_over_events(
         TIMES, [TIMES, TIMES + 1], [TIMES, TIMES], np.array([0.5, 2.5]), [0, 1]
     ),
@@ -196,7 +200,10 @@ PLOTS = {
         [{"units": n, "seconds": n / 1e3} for n in (64, 256)],
     ),
     "rmse_and_ratio": lambda: forecasts.rmse_and_ratio(
-        [30, 100], {"ODE": [SEVERAL, SINGLE], "RNN": [SINGLE] * 2}, {"RNN": [SEVERAL] * 2}, [2, 1]
+        [30, 100],
+        {"ODE": [SEVERAL, SINGLE], "RNN": [SINGLE] * 2},
+        {"both told": [SEVERAL] * 2},
+        [2, 1],
     ),
     "times": lambda: speed_page.drawn(
         speed_page.by_key([timed_row(name, way) for name in "abc" for way in ("odenet", "SciPy")])
@@ -288,9 +295,26 @@ def test_interval_seeds_and_paper_are_drawn_at_their_values():
     assert (list(bar), list(mean), list(paper)) == ([0.2, 0.8], [0.5], [0.41])
 
 
-def test_the_ratio_of_a_model_looks_as_its_error_does():
-    left, right = plot("rmse_and_ratio").axes
-    assert len(points(left, "s")) == len(points(right, "s")) == 2
+def test_errors_and_ratios_have_a_legend_each_since_a_look_differs_between_them():
+    legends = [ax.get_legend().get_texts() for ax in plot("rmse_and_ratio").axes]
+    labels = [[text.get_text() for text in texts] for texts in legends]
+    assert labels == [["ODE", "RNN"], ["both told", "paper"]]
+
+
+def test_a_roll_out_lies_over_the_truth_and_each_training_has_its_radius():
+    curve, radius = plot("roll_out").axes
+    assert [line.get_xydata().tolist() for line in curve.lines] == [
+        LINES[1].tolist(),
+        LINES[0].tolist(),
+    ]
+    assert [line.get_ydata().tolist() for line in radius.lines] == [[1, 2, 3, 4], [2, 3, 4, 5]]
+    assert len({line.get_color() for line in radius.lines}) == 2
+
+
+def test_every_training_has_a_panel_of_its_latent_paths():
+    seeds = {f"seed {i}": (LINES, np.array([1, -1])) for i in range(7)}
+    axes = forecasts.latent_paths(seeds).axes
+    assert [ax.get_title(loc="left") for ax in axes] == [*seeds, "", "", ""]
 
 
 def test_a_curve_stands_above_its_title_and_the_first_of_a_row_has_the_models_name():

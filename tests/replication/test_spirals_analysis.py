@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from odenet.models.latent import LatentODE
+from odenet.models.latent import RNN, LatentODE
 from replication.chapters.spirals import analysis as latent_space
 from replication.data import spirals
 
@@ -107,6 +107,45 @@ def test_morphs_run_over_the_middle_of_the_training_spirals():
 def test_a_line_is_steady_only_if_it_turns_both_ways(turned, reach, steadiness):
     line = latent_space.Morph(torch.arange(3.0), torch.zeros(3, 2, 2), torch.tensor(turned))
     assert line.reach == reach and line.steadiness == pytest.approx(steadiness)
+
+
+class Truth(LatentODE):
+    """Goes on with logarithmic spirals as they are, at any times."""
+
+    def forward(self, times, values, ts):
+        radius = spirals.FAMILIES["log"](values[:, :1].norm(dim=-1), ts)
+        phase = torch.atan2(values[:, :1, 1], values[:, :1, 0])
+        phase = phase + TEST.direction[:, None] * ts
+        return torch.stack((radius * phase.cos(), radius * phase.sin()), -1), None
+
+
+def test_a_true_spiral_shrinks_in_a_turn_as_its_formula_says():
+    paths = latent_space.rolled_out(Truth(), TEST)  # whose values are noise-free
+    assert paths.shape == (100, 193, 2)
+    assert torch.allclose(paths[:, 0], TEST.clean[:, spirals.WINDOW], atol=1e-5)
+    assert torch.allclose(paths, latent_space.true_roll_out(TEST), atol=1e-5)
+    assert latent_space.shrinkage(paths) == pytest.approx(math.exp(-0.05 * 2 * math.pi))
+
+
+def test_a_limit_cycle_does_not_shrink_and_one_odd_curve_does_not_count():
+    angle = 2 * math.pi * latent_space.turns()
+    cycle = torch.stack((angle.cos(), angle.sin()), -1).repeat(5, 1, 1)
+    cycle[0] *= 1 + latent_space.turns()[:, None]
+    assert latent_space.shrinkage(cycle) == pytest.approx(1)
+    assert torch.allclose(latent_space.median_radius(cycle), torch.ones(193))
+
+
+def test_a_recurrent_network_is_rolled_out_in_the_steps_that_it_was_trained_on():
+    seen, few = {}, spirals.sample(2, observed=50)
+
+    class Recorded(RNN):
+        def extrapolate(self, times, values, ts, stride):
+            seen.update(ts=ts, stride=stride)
+            return values
+
+    latent_space.rolled_out(Recorded(gap=False), few)
+    assert seen["stride"] == pytest.approx(0.2)
+    assert seen["ts"][[0, -1]].tolist() == pytest.approx([10, 10 + 6 * math.pi])
 
 
 def test_latent_paths_are_seen_where_they_spread_most():

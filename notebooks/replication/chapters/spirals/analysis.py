@@ -1,4 +1,4 @@
-"""Figures 8c and 9: where a trained latent ODE keeps the direction in which a spiral turns."""
+"""Figures 8 and 9: long roll-outs, and where a latent ODE keeps the direction of a spiral."""
 
 from dataclasses import dataclass
 from math import pi
@@ -7,10 +7,15 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from odenet.models.latent import LatentODE
-from replication.data.spirals import WINDOW, Spirals
+from odenet.models.latent import RNN, LatentODE
+from replication.chapters.spirals.trials import strides
+from replication.data.spirals import FAMILIES, STEP, WINDOW, Spirals
 
 STEPS = 21  # places along a coordinate at which the decoded curve is looked at
+SEPARATES = 0.95  # share of the directions that a linear rule must get right
+MORPHS = 0.9  # rank correlation from which a curve turns smoothly
+TURNS = 3  # of a long roll-out, in units of a turn of the true spirals
+PLACES = 64  # times of a turn at which a long roll-out is looked at
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,46 @@ def latent_paths(model: LatentODE, curves: Spirals) -> tuple[Tensor, list[float]
     _, spread, axes = torch.linalg.svd(centred.flatten(0, 1), full_matrices=False)
     variance = spread.square() / spread.square().sum()
     return centred @ axes[:2].T, variance[:2].tolist()
+
+
+@torch.no_grad()
+def rolled_out(model: LatentODE | RNN, curves: Spirals) -> Tensor:
+    """The curves (n, 3 * 64 + 1, 2) from the end of the window on; an RNN in mean-gap steps."""
+    ts = _after()
+    if isinstance(model, LatentODE):
+        whole, _ = model(curves.times, curves.values, torch.cat((torch.zeros(1), ts)))
+        return whole[:, 1:]
+    stride = strides(curves.index.shape[1])["trained"]
+    return model.extrapolate(curves.times, curves.values, ts, stride)
+
+
+def turns() -> Tensor:
+    """The times (3 * 64 + 1,) of a long roll-out, in turns of the true spirals after the window."""
+    return torch.linspace(0, TURNS, TURNS * PLACES + 1)
+
+
+def true_roll_out(curves: Spirals) -> Tensor:
+    """What ``rolled_out`` gives for a model that knows logarithmic spirals, noise-free."""
+    (x, y), ts = curves.clean[:, 0].T, _after()
+    radius = FAMILIES["log"](torch.hypot(x, y)[:, None], ts)
+    phase = torch.atan2(y, x)[:, None] + curves.direction[:, None] * ts
+    return torch.stack((radius * phase.cos(), radius * phase.sin()), -1)
+
+
+def _after() -> Tensor:
+    """The times of a long roll-out: one radian of a true spiral is one unit of time."""
+    return STEP * WINDOW + 2 * pi * turns()
+
+
+def median_radius(paths: Tensor) -> Tensor:
+    """The median over curves (n, times, 2) of the distance from the centre, at each time."""
+    return paths.norm(dim=-1).quantile(0.5, 0)
+
+
+def shrinkage(paths: Tensor) -> float:
+    """The last radius of long roll-outs over that one turn before, median over the curves."""
+    radius = paths.norm(dim=-1)
+    return float((radius[:, -1] / radius[:, -1 - PLACES]).quantile(0.5))
 
 
 def _features(means: Tensor, quadratic: bool) -> Tensor:

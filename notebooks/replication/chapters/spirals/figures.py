@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from replication.plots import estimates, legend, shaded_path
+from replication.plots import estimates, few_ticks, legend, line_of, shaded_path
 from replication.style import GREY, PALETTE, WIDTH, Estimate, look_of, new_figure
 
 DASHES = (0, (4, 1.2))
@@ -61,22 +62,31 @@ def _bare(ax: Axes) -> None:
     ax.spines[:].set_visible(False)
 
 
-def latent_paths(paths: np.ndarray, direction: np.ndarray, variance: Sequence[float]) -> Figure:
-    """Figure 8c: latent paths (curves, times, 2), a mark where each begins, by direction.
+Paths = tuple[np.ndarray, np.ndarray]  # curves (n, times, 2), their directions (n,)
 
-    `variance`: the share of the variance along either axis.
-    """
-    figure, ax = new_figure(4.4)
+
+def latent_paths(panels: Mapping[str, Paths]) -> Figure:
+    """Figure 8c, a panel for each training: latent paths, marked where they begin."""
+    columns = min(5, len(panels))
+    rows = -(-len(panels) // columns)
+    height = min(4.4, rows * (WIDTH / columns + 0.15) + 0.7)
+    figure, axes = new_figure(height, rows, columns, squeeze=False)
     looks = {
         1: ("counter-clockwise", "o", PALETTE[0], "-"),
         -1: ("clockwise", "s", PALETTE[1], DASHES),
     }
-    for path, way in zip(paths, direction, strict=True):
-        name, marker, color, line = looks[int(way)]
-        ax.plot(*path.T, color=color, ls=line, lw=0.8, alpha=0.6, label=name)
-        ax.plot(*path[0], marker, color=color, ms=4.5, label=f"its start $z_0$, {name}")
-    first, second = (f"{share:.0%} of the variance" for share in variance)
-    ax.set(xlabel=f"first principal axis ({first})", ylabel=f"second ({second})")
+    size, width = (4.5, 0.8) if columns == 1 else (2.2, 0.5)
+    for ax, (title, (paths, direction)) in zip(axes.flat, panels.items(), strict=False):
+        for path, way in zip(paths, direction, strict=True):
+            name, marker, color, line = looks[int(way)]
+            ax.plot(*path.T, color=color, ls=line, lw=width, alpha=0.6, label=name)
+            ax.plot(*path[0], marker, color=color, ms=size, label=f"its start $z_0$, {name}")
+        ax.set_title(title, fontsize=9.5)
+        ax.set(xticks=[], yticks=[])
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    figure.supxlabel("first principal axis", fontsize=11)
+    figure.supylabel("second", fontsize=11)
     legend(figure, 2)
     return figure
 
@@ -101,16 +111,57 @@ def morph(curves: np.ndarray, place: Sequence[float], turns: Sequence[float]) ->
     return figure
 
 
-def turning(lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """The turns of the decoded curve (ccw positive) against a latent coordinate, a line each."""
+Line = tuple[Sequence[float], Sequence[float]]  # latent coordinate, turns of the decoded curve
+
+
+def turning(lines: Mapping[str, Sequence[Line]]) -> Figure:
+    """The turns of decoded curves (ccw positive) along a latent coordinate, in labelled groups."""
     figure, ax = new_figure(3.4)
-    for index, (label, (place, turns)) in enumerate(lines.items()):
-        ax.plot(place, turns, **look_of(index), ms=4.5, lw=1.2, label=label)
+    for index, (label, group) in enumerate(lines.items()):
+        for place, turns in group:
+            ax.plot(place, turns, **look_of(index), ms=3, lw=1, alpha=0.8, label=label)
     ax.axhline(0, color=GREY, lw=1, ls=":")
     ax.set(xlabel="latent coordinate", ylabel="turns, counter-clockwise positive")
     ax.grid(axis="y")
-    legend(figure, 5)
+    legend(figure, 2)
     return figure
+
+
+def roll_out(
+    curves: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    turns: np.ndarray,
+    radius: Mapping[str, Sequence[np.ndarray]],
+) -> Figure:
+    """Figure 8 continued: a curve (times, 2) of each model over the truth, and radii by ``turns``.
+
+    Of a model as many radii (times,) as it has trainings; "truth" among them is drawn in grey.
+    """
+    figure = Figure(figsize=(WIDTH, 5.2))
+    places: list[Any] = [list(curves), ["radius"] * len(curves)]
+    axes = figure.subplot_mosaic(places, height_ratios=[1, 1.7])
+    reach = 1.15 * max(float(np.abs(path).max()) for path in [truth, *curves.values()])
+    for index, (name, path) in enumerate(curves.items()):
+        ax = axes[name]
+        ax.plot(*truth.T, color=GREY, lw=3, alpha=0.45)
+        ax.plot(*path.T, color=look_of(index)["color"], lw=1.2)
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+        ax.set_title(name, fontsize=9.5)
+        _bare(ax)
+    _radii(axes["radius"], turns, radius, list(curves))
+    legend(figure, 3)
+    return figure
+
+
+def _radii(ax: Axes, turns: np.ndarray, radius: Mapping[str, Any], names: list[str]) -> None:
+    for name, lines in radius.items():
+        true = name not in names
+        look = {"color": GREY, "lw": 4, "alpha": 0.45} if true else line_of(names.index(name))
+        for line in lines:
+            ax.plot(turns, line, **{"lw": 1.1, **look}, label=name)
+    ax.set(xlabel="turns after the window", ylabel="median radius", yscale="log")
+    few_ticks(ax.yaxis)
+    ax.grid(axis="y")
 
 
 def rmse_and_ratio(
@@ -121,18 +172,17 @@ def rmse_and_ratio(
 ) -> Figure:
     """Table 2: extrapolation RMSE of each model, and RNN over latent ODE beside the paper's ratio.
 
-    Every sequence has one entry per number of observed points; a model of `ratio` keeps the look
-    that it has in `rmse`.
+    Every sequence has one entry per number of observed points.
     """
-    figure, (left, right) = new_figure(4.8, 1, 2)
-    estimates(left, observed, rmse, list(rmse))
-    estimates(right, observed, ratio, list(rmse))
+    figure, (left, right) = new_figure(5.2, 1, 2)
+    for ax, rows in ((left, rmse), (right, ratio)):
+        estimates(ax, observed, rows, list(rows))
+        ax.set_xlabel("observed points of 100")
     right.plot(paper, "_", color=GREY, ms=34, mew=2.2)
     right.plot([], [], "_", color=GREY, ms=15, mew=2.2, label="paper")
     right.axhline(1, color=GREY, lw=1, ls=":")
     left.set(title="extrapolation", ylabel="RMSE (units of the plane)")
     right.set(title="RNN over latent ODE", ylabel="ratio of RMSE")
-    for ax in (left, right):
-        ax.set_xlabel("observed points of 100")
-    legend(figure, 2)
+    for ax in (left, right):  # a legend for each, since a look means another thing there
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9, frameon=False)
     return figure
