@@ -46,6 +46,20 @@ def test_the_folder_can_be_read_by_people(lab, tmp_path):
     assert json.loads((folder / "trial.json").read_text())["trial"]["size"] == 7
 
 
+@pytest.mark.parametrize(
+    ("module", "begin"),
+    [
+        ("spirals.trials", "spirals/ode-"),
+        ("nfe.trials.growth", "nfe/growth-ode-"),
+        ("poisson.joint", "poisson/joint-ode-"),
+    ],
+)
+def test_the_folder_tells_chapter_and_experiment(lab, monkeypatch, module, begin):
+    monkeypatch.setattr(runner, "_code", lambda module: {})
+    monkeypatch.setattr(lab.run, "__module__", f"replication.chapters.{module}")
+    assert place_of(lab.run, lab.Trial()).name.startswith(begin)
+
+
 @pytest.mark.parametrize("field", ["seed", "size", "model"])
 def test_every_field_counts(lab, field):
     """Two values that look alike in the readable part of the folder's name."""
