@@ -333,11 +333,10 @@ def test_the_gap_is_that_between_adjoint_and_backprop_and_falls_with_the_toleran
 
 def test_kinks_are_measured_on_the_trained_block_in_both_precisions(tmp_path, monkeypatch):
     monkeypatch.setattr(kinks, "load", tiny_digits)
-    monkeypatch.setattr(kinks, "KINKED", (1e-1,))
     weights = tmp_path / "mnist" / "net" / "weights.pt"
     weights.parent.mkdir(parents=True)
     torch.save(block.classifier("odenet").state_dict(), weights)
-    trial = kinks.Trial("net", images=2, smooth_tolerances=(1e-1, 1e-2))
+    trial = kinks.Trial("net", images=2, tolerances=(1e-1,), smooth_tolerances=(1e-1, 1e-2))
     result = kinks.run(trial, tmp_path / "adjoint" / "trial")
     assert plain(result)
     assert [len(result[name]) for name in ("block", "double", "smooth")] == [1, 1, 2]
