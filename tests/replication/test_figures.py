@@ -115,7 +115,7 @@ PLOTS = {
         {"decay": [*gradient_rows(), *gradient_rows("Checkpoint", drift=None)]}, {"ours": "Adjoint"}
     ),
     "gap_against_tolerance": lambda: gradients.gap_against_tolerance(
-        {"ReLU": [{"tolerance": at, "gap": 2 * at} for at in (1e-2, 1e-4, 1e-4)]}
+        {"ReLU": [{"tolerance": at, "gap": 2 * at} for at in (1e-2, 1e-2, 1e-4, 1e-4)]}
     ),
     "error_by_field": lambda: gradients.error_by_field(
         {"decay": gradient_rows(), "MNIST": gradient_rows("Checkpoint")}
@@ -330,10 +330,8 @@ def test_a_fit_stands_beside_the_truth_the_observations_and_the_events():
     (observed,), (strokes,) = points(left, "."), points(right, "|")
     assert observed.tolist() == LINES[0, 1:3].tolist()
     assert strokes[:, 0].tolist() == [0.5, 2.5] and (strokes[:, 1] < 0).all()
-    assert [list(line.get_ydata()) for line in lines(right)] == [
-        TIMES.tolist(),
-        (TIMES + 1).tolist(),
-    ]
+    truth, fit, _ = (line.get_ydata().tolist() for line in lines(right))
+    assert (truth, fit) == (TIMES.tolist(), (TIMES + 1).tolist())
 
 
 def test_the_adjoint_jumps_where_there_is_an_observation_and_ends_at_autograd():
@@ -348,7 +346,7 @@ def test_the_adjoint_jumps_where_there_is_an_observation_and_ends_at_autograd():
 
 def test_a_curve_is_the_median_of_its_seeds_and_a_bar_spans_them():
     (ax,) = plot("drift_against_tolerance").axes
-    assert ax.get_title() == "ours" and len(lines(ax)) == 2, "of the other way nothing is drawn"
+    assert ax.get_title("left") == "ours"
     assert ax.lines[0].get_ydata().tolist() == pytest.approx([2e-5, 2e-3])
     bars = [bar[:, 1].tolist() for bar in ax.collections[0].get_segments()]
     assert bars == [pytest.approx([1e-5, 3e-5]), pytest.approx([1e-3, 3e-3])]

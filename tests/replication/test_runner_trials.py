@@ -47,17 +47,16 @@ def test_the_folder_can_be_read_by_people(lab, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "begin"),
+    ("module", "belonging"),
     [
-        ("spirals.trials", "spirals/ode-"),
-        ("nfe.trials.growth", "nfe/growth-ode-"),
-        ("poisson.joint", "poisson/joint-ode-"),
+        ("replication.chapters.spirals.trials", ("spirals", [])),
+        ("replication.chapters.nfe.trials.growth", ("nfe", ["growth"])),
+        ("replication.chapters.poisson.joint", ("poisson", ["joint"])),
+        ("lab.experiment", ("experiment", [])),
     ],
 )
-def test_the_folder_tells_chapter_and_experiment(lab, monkeypatch, module, begin):
-    monkeypatch.setattr(runner, "_code", lambda module: {})
-    monkeypatch.setattr(lab.run, "__module__", f"replication.chapters.{module}")
-    assert place_of(lab.run, lab.Trial()).name.startswith(begin)
+def test_trials_lie_in_their_chapter_and_name_their_experiment(module, belonging):
+    assert runner._belonging(module) == belonging
 
 
 @pytest.mark.parametrize("field", ["seed", "size", "model"])
