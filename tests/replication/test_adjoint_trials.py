@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from replication import peers
-from replication.chapters.adjoint.trials import block, gradients, memory, reversal
+from replication.chapters.adjoint.trials import block, gradients, kinks, memory, reversal
 from replication.chapters.adjoint.trials.gradients import RULES, Problem, Pulled, pull
 from replication.data.mnist import Digits
 from replication.memory import Held, kept_bytes
@@ -239,8 +239,9 @@ def test_linear_decay_drifts_by_its_growth_and_keeps_its_gradient():
 def test_a_pendulum_with_friction_loses_its_gradient_unless_states_are_kept():
     with pytest.warns(RuntimeWarning, match="worth nothing"):
         result = reversal.run(reversal.Trial("pendulum", tolerances=(1e-4,)), None)
-    (again,), (read,), (replayed,) = (at(result, way) for way in reversal.WAYS)
+    (again,), (papers,), (read,), (replayed,) = (at(result, way) for way in reversal.WAYS)
     assert again["drift"] > 0.1 and again["error"] > 0.1
+    assert papers["drift"] > 0.1 and papers["error"] > 0.1
     assert read["error"] < 1e-3 and replayed["error"] < 1e-3
     assert read["drift"] is None and replayed["drift"] is None
 
@@ -315,3 +316,30 @@ def test_softplus_stands_where_relu_did_and_nowhere_else(monkeypatch):
     assert [p is q for p, q in zip(smooth.parameters(), field.parameters(), strict=True)]
     monkeypatch.setattr(block.F, "softplus", nn.functional.relu)
     torch.testing.assert_close(smooth(0.3, y), field(0.3, y))
+
+
+# ReLU's kinks
+
+
+def test_the_gap_is_that_between_adjoint_and_backprop_and_falls_with_the_tolerance():
+    problem = gradients.small(0)
+    loose, tight = kinks.gaps(problem, [1e-3, 1e-5])
+    found, recorded = (pull(problem, RULES[way], 1e-3) for way in ("Adjoint", "Backprop"))
+    theta = recorded.gradients["theta"]
+    gap = float((found.gradients["theta"] - theta).norm() / theta.norm())
+    assert loose["gap"] == pytest.approx(gap) and 0 < tight["gap"] < loose["gap"] / 10
+    assert loose["nfe_backward"] == found.nfe_backward > 0
+
+
+def test_kinks_are_measured_on_the_trained_block_in_both_precisions(tmp_path, monkeypatch):
+    monkeypatch.setattr(kinks, "load", tiny_digits)
+    weights = tmp_path / "mnist" / "net" / "weights.pt"
+    weights.parent.mkdir(parents=True)
+    torch.save(block.classifier("odenet").state_dict(), weights)
+    trial = kinks.Trial("net", images=2, tolerances=(1e-1,), smooth_tolerances=(1e-1, 1e-2))
+    result = kinks.run(trial, tmp_path / "adjoint" / "trial")
+    assert plain(result)
+    assert [len(result[name]) for name in ("block", "double", "smooth")] == [1, 1, 2]
+    (single,), (double,) = result["block"], result["double"]
+    assert single["gap"] == pytest.approx(double["gap"], rel=1e-2) and single != double
+    assert result["smooth"][0]["gap"] != double["gap"]

@@ -121,7 +121,10 @@ PLOTS = {
     ),
     "bytes_kept": lambda: gradients.bytes_kept(kept_rows("nfe"), kept_rows("outputs"), 2e5),
     "drift_against_tolerance": lambda: gradients.drift_against_tolerance(
-        {"decay": [*gradient_rows(), *gradient_rows(drift=None)]}
+        {"decay": [*gradient_rows(), *gradient_rows("Checkpoint", drift=None)]}, {"ours": "Adjoint"}
+    ),
+    "gap_against_tolerance": lambda: gradients.gap_against_tolerance(
+        {"ReLU": [{"tolerance": at, "gap": 2 * at} for at in (1e-2, 1e-2, 1e-4, 1e-4)]}
     ),
     "error_by_field": lambda: gradients.error_by_field(
         {"decay": gradient_rows(), "MNIST": gradient_rows("Checkpoint")}
@@ -175,6 +178,13 @@ PLOTS = {
         TIMES, [TIMES, TIMES + 1], [TIMES, TIMES], np.array([0.5, 2.5]), [0, 1]
     ),
     "rate_recovered": lambda: poisson.rate_recovered(TIMES, [TIMES, TIMES + 2], TIMES),
+    "path_and_rate": lambda: poisson.path_and_rate(
+        TIMES,
+        {"z": LINES[0], "rate": TIMES},
+        {"seed 0": {"z": LINES[1], "rate": TIMES + 1}},
+        LINES[0, 1:3],
+        np.array([0.5, 2.5]),
+    ),
     "latent_path": lambda: poisson.latent_path(LINES[0], LINES[0, 1:2], TIMES + 1),
     "densities": lambda: flows.densities(
         [("target", "target"), ("K = 2", "planar")], {"U1": [IMAGE, 2 * IMAGE]}, 4.0
@@ -350,6 +360,15 @@ def test_the_thick_line_is_the_mean_over_the_seeds():
     assert [list(line.get_ydata()) for line in lines(ax)][1] == (TIMES + 1).tolist()
 
 
+def test_a_fit_stands_beside_the_truth_the_observations_and_the_events():
+    left, right = plot("path_and_rate").axes
+    (observed,), (strokes,) = points(left, "."), points(right, "|")
+    assert observed.tolist() == LINES[0, 1:3].tolist()
+    assert strokes[:, 0].tolist() == [0.5, 2.5] and (strokes[:, 1] < 0).all()
+    truth, fit, _ = (line.get_ydata().tolist() for line in lines(right))
+    assert (truth, fit) == (TIMES.tolist(), (TIMES + 1).tolist())
+
+
 def test_the_adjoint_jumps_where_there_is_an_observation_and_ends_at_autograd():
     state, adjoint, gradient = plot("three_integrals").axes
     jumps = [(arrow.xyann, arrow.xy) for arrow in adjoint.texts]
@@ -362,6 +381,7 @@ def test_the_adjoint_jumps_where_there_is_an_observation_and_ends_at_autograd():
 
 def test_a_curve_is_the_median_of_its_seeds_and_a_bar_spans_them():
     (ax,) = plot("drift_against_tolerance").axes
+    assert ax.get_title("left") == "ours"
     assert ax.lines[0].get_ydata().tolist() == pytest.approx([2e-5, 2e-3])
     bars = [bar[:, 1].tolist() for bar in ax.collections[0].get_segments()]
     assert bars == [pytest.approx([1e-5, 3e-5]), pytest.approx([1e-3, 3e-3])]

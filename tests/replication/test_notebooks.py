@@ -91,7 +91,9 @@ def test_no_number_but_the_seed_may_be_zero_or_less(notebook):
                 checked("it", notebook, {name: [value] if isinstance(default, list) else value})
 
 
-@pytest.mark.parametrize("name", ["tolerances", "mnist_tolerances"])
+@pytest.mark.parametrize(
+    "name", ["tolerances", "mnist_tolerances", "block_tolerances", "smooth_tolerances"]
+)
 def test_a_slope_needs_two_tolerances(name):
     notebook = nbformat.read(NOTEBOOKS / "02_adjoint.ipynb", as_version=4)
     assert checked("02_adjoint", notebook, {name: [0.1, 0.01]})[name] == [0.1, 0.01]

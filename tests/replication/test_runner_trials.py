@@ -46,6 +46,19 @@ def test_the_folder_can_be_read_by_people(lab, tmp_path):
     assert json.loads((folder / "trial.json").read_text())["trial"]["size"] == 7
 
 
+@pytest.mark.parametrize(
+    ("module", "belonging"),
+    [
+        ("replication.chapters.spirals.trials", ("spirals", [])),
+        ("replication.chapters.nfe.trials.growth", ("nfe", ["growth"])),
+        ("replication.chapters.poisson.joint", ("poisson", ["joint"])),
+        ("lab.experiment", ("experiment", [])),
+    ],
+)
+def test_trials_lie_in_their_chapter_and_name_their_experiment(module, belonging):
+    assert runner._belonging(module) == belonging
+
+
 @pytest.mark.parametrize("field", ["seed", "size", "model"])
 def test_every_field_counts(lab, field):
     """Two values that look alike in the readable part of the folder's name."""

@@ -154,10 +154,19 @@ def place_of(function: Function, trial: Any) -> Place:
         "numerics": odenet.NUMERICS,
         "trial": asdict(trial),
     }
-    above, _, below = module.partition(".trials")
-    readable = _readable(below.split(".")[1:], trial)
-    name = f"{above.rpartition('.')[2]}/{readable}-{digest(identity)}"
+    chapter, experiment = _belonging(module)
+    name = f"{chapter}/{_readable(experiment, trial)}-{digest(identity)}"
     return Place(name, identity)
+
+
+def _belonging(module: str) -> tuple[str, list[str]]:
+    """Chapter and experiment: `nfe`, `[growth]` for `replication.chapters.nfe.trials.growth`.
+
+    A module beside `trials` is an experiment, too; one outside the chapters stands for a chapter.
+    """
+    _, inside, path = module.partition(".chapters.")
+    chapter, *parts = path.split(".") if inside else [module.rpartition(".")[2]]
+    return chapter, [part for part in parts if part != "trials"]
 
 
 @cache

@@ -127,17 +127,20 @@ def bytes_kept(by_nfe: Rows, by_outputs: Rows, evaluation: float) -> Figure:
     return figure
 
 
-def drift_against_tolerance(fields: Mapping[str, Rows]) -> Figure:
+def drift_against_tolerance(fields: Mapping[str, Rows], ways: Mapping[str, str]) -> Figure:
     """The distance from the start, relative to it, of a state solved there and back.
 
-    Each field maps to rows of `tolerance` and `drift`, one for each seed; None is left out.
+    A panel for each of `ways`, which maps its title to the `way` of its rows. Each field maps to
+    rows of `way`, `tolerance` and `drift`, one for each seed.
     """
-    figure, ax = new_figure(4.6)
+    figure, axes = new_figure(4.6, 1, len(ways), sharex=True, sharey=True, squeeze=False)
     rows = [{**row, "field": field} for field, own in fields.items() for row in own]
-    known = [row for row in rows if row["drift"] is not None]
-    _draw(ax, known, "field", "tolerance", "drift")
-    _finish_tolerance(ax, known)
-    ax.set_ylabel("distance from the start, relative")
+    for ax, (title, way) in zip(axes[0], ways.items(), strict=True):
+        chosen = [row for row in rows if row["way"] == way]
+        _draw(ax, chosen, "field", "tolerance", "drift")
+        _finish_tolerance(ax, chosen)
+        ax.set_title(title)
+    axes[0, 0].set_ylabel("distance from the start, relative")
     legend(figure, 4)
     return figure
 
@@ -153,6 +156,20 @@ def error_by_field(fields: Mapping[str, Rows]) -> Figure:
         _finish_tolerance(ax, rows)
         ax.set_title(title)
     axes[0, 0].set_ylabel("relative error of the gradient")
+    legend(figure, 4)
+    return figure
+
+
+def gap_against_tolerance(blocks: Mapping[str, Rows]) -> Figure:
+    """The relative gap between two gradients of the same parameters against the tolerance.
+
+    Each block maps to rows of `tolerance` and `gap`, one for each network.
+    """
+    figure, ax = new_figure(4.2)
+    rows = [{**row, "block": block} for block, own in blocks.items() for row in own]
+    _draw(ax, rows, "block", "tolerance", "gap")
+    _finish_tolerance(ax, rows)
+    ax.set_ylabel("gap between the gradients, relative")
     legend(figure, 4)
     return figure
 

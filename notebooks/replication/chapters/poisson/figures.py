@@ -1,6 +1,6 @@
 """Figure 7: the rate of events along a latent path."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -45,6 +45,33 @@ def rate_recovered(ts: np.ndarray, rates: Sequence[np.ndarray], true: np.ndarray
     ax.plot(ts, np.transpose(rates), color=PALETTE[5], lw=1, zorder=1, label="each seed")
     ax.set(xlabel="time", ylabel="rate (events per unit of time)", ylim=(0, None))
     legend(figure, 3)
+    return figure
+
+
+def path_and_rate(
+    ts: np.ndarray,
+    true: Mapping[str, np.ndarray],
+    fits: Mapping[str, Mapping[str, np.ndarray]],
+    observed: np.ndarray,
+    events: np.ndarray,
+) -> Figure:
+    """A path that was observed with noise, and the rate of events along it: the truth and its fits.
+
+    `true` and each of `fits`, by label, map `z` (times, 2) and `rate` (times,) at `ts`; `observed`
+    is (observations, 2).
+    """
+    figure, (left, right) = new_figure(4.2, 1, 2)
+    left.plot(*observed.T, ".", color=GREY, ms=5, alpha=0.6, label="observed")
+    left.plot(*true["z"].T, color=GREY, lw=2, ls="--", label="truth", zorder=3)
+    right.plot(ts, true["rate"], color=GREY, lw=2, ls="--", zorder=3)
+    for index, (label, fit) in enumerate(fits.items()):
+        left.plot(*fit["z"].T, **line_of(index), label=label)
+        right.plot(ts, fit["rate"], **line_of(index))
+    under = np.full(len(events), -0.06 * np.max(true["rate"]))
+    right.plot(events, under, "|", color=GREY, ms=8, mew=0.8, alpha=0.5, label="events")
+    left.set(xlabel="first coordinate", ylabel="second coordinate", aspect="equal")
+    right.set(xlabel="time", ylabel="rate (events per unit of time)")
+    legend(figure, 4)
     return figure
 
 

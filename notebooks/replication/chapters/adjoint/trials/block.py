@@ -66,8 +66,8 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     else:
         model = classifier("odenet", trial.tolerance, trial.seed).eval()
     _, digits = load(train_size=1, test_size=trial.images)
-    problem = _problem(model, digits, trial.smooth)
-    double = _problem(copy.deepcopy(model).double(), digits, trial.smooth)
+    problem = problem_of(model, digits, trial.smooth)
+    double = problem_of(copy.deepcopy(model).double(), digits, trial.smooth)
     exact, nearly = (
         pull(double, RULES["Checkpoint"], at) for at in (trial.reference, 10 * trial.reference)
     )
@@ -96,8 +96,11 @@ def _own(model: Classifier) -> Way:
     return way
 
 
-def _problem(model: Classifier, digits: Digits, smooth: bool) -> Problem:
-    """The block of ``model`` on ``digits``, in the precision of the model."""
+def problem_of(model: Classifier, digits: Digits, smooth: bool) -> Problem:
+    """The block of ``model`` on ``digits``, in the precision of the model.
+
+    With ``smooth``, softplus takes the place of ReLU in the field, whose weights stay.
+    """
     field: Any = model.block.field
     dtype = next(field.parameters()).dtype
     with torch.no_grad():

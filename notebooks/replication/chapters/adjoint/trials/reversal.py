@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from odenet.adjoint import InterpolatedAdjoint
 from replication.chapters.adjoint.trials.gradients import (
+    ABSOLUTE,
     EXACT,
     RULES,
     Problem,
@@ -20,9 +21,10 @@ from replication.chapters.adjoint.trials.gradients import (
 )
 from replication.peers import Way, ours
 
-# The adjoint that solves the state again, and the two ways to know it without.
+# The adjoint that solves the state again, ours and the paper's; and two ways to do without.
 WAYS: dict[str, Way] = {
     "Adjoint": RULES["Adjoint"],
+    "Adjoint, absolute": ABSOLUTE,
     "Adjoint, interpolated": ours(lambda tolerance: InterpolatedAdjoint()),
     "Checkpoint": RULES["Checkpoint"],
 }
@@ -64,7 +66,8 @@ class Trial:
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
     """``rows``, a sweep of the tolerances, against a reference at tolerance 1e-12.
 
-    Its ``drift`` is that of Adjoint alone. Raises ValueError for an unknown field.
+    Its ``drift`` is that of the two that solve the state again. Raises ValueError for an unknown
+    field.
     """
     problem = _problem(trial.field, trial.seed)
     return {"rows": sweep(problem, WAYS, pull(problem, EXACT, 1e-12), trial.tolerances)}
