@@ -2,7 +2,7 @@
 
 import pytest
 
-from replication.words import changed
+from replication.words import behind, changed, closer, more, ranged
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,49 @@ from replication.words import changed
 )
 def test_the_data_choose_the_words(before, after, words):
     assert changed(before, after).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "words"),
+    [
+        ([2.0, 8.0], "ours, by a factor of 4 in all 2 seeds"),
+        ([0.25], "theirs, by a factor of 4 in the one seed"),
+        ([8.0, 0.5, 2.0], "ours, by a factor of 2 on average, and in 2 of 3 seeds"),
+        ([1.0, 1.002], "neither ours nor theirs, to within a percent"),
+    ],
+)
+def test_the_closer_one_is_named(ratios, words):
+    assert closer(ratios, "ours", "theirs") == words
+
+
+@pytest.mark.parametrize(
+    ("gaps", "words"),
+    [
+        ([0.1, 0.3], "0.2 nats behind it in all 2 seeds"),
+        ([-0.012], "0.012 nats ahead of it in the one seed"),
+        ([0.1, -0.4], "0.15 nats ahead of it on average, and in 1 of 2 seeds"),
+        ([0.0], "level with it"),
+    ],
+)
+def test_a_gap_below_zero_is_a_lead(gaps, words):
+    assert behind(gaps, "nats", "it") == words
+
+
+@pytest.mark.parametrize(
+    ("ratios", "words"),
+    [
+        ([0.75, 0.75], "25% fewer steps than it in all 2 seeds"),
+        ([1.5], "50% more steps than it in the one seed"),
+        ([2.0, 0.72], "20% more steps than it on average, and in 1 of 2 seeds"),
+        ([1.0], "as many steps as it, to within a percent on average"),
+    ],
+)
+def test_more_or_fewer_is_chosen_by_the_ratio(ratios, words):
+    assert more(ratios, "steps", "it") == words
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), [([5, 6, 10], "7 (5 to 10)"), ([3.14], "3.1"), ([2.0, 2.0], "2")]
+)
+def test_a_range_is_told_where_there_is_one(values, words):
+    assert ranged(values) == words

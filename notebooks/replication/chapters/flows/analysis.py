@@ -1,4 +1,4 @@
-"""Figures 4 and 5 by target, size and seed: which flow is closer, and at what cost.
+"""The paper's Figures 4 and 5 by target, size and seed: which flow is closer, and at what cost.
 
 A *result* is what a trial of this chapter returns. Its ``flows`` are rows that name their ``seed``.
 """
@@ -66,7 +66,7 @@ def duration(result: Result) -> float:
 
 @dataclass(frozen=True)
 class Contest:
-    """Figure 4: results of continuous flows by target and size, of planar ones by size and budget.
+    """The paper's Figure 4: continuous flows by target and size, planar ones by size and budget.
 
     Of each flow that was trained in several ways, the best counts, seed by seed.
     """

@@ -1,4 +1,4 @@
-"""Figures 4 and 5: densities that flows were trained to have, and how far they got."""
+"""The paper's Figures 4 and 5: densities that flows were trained to have, and how far they got."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ DPI = 200  # of the parts that are pixels
 def densities(
     columns: Sequence[tuple[str, str]], rows: Mapping[str, Sequence[np.ndarray]], reach: float
 ) -> Figure:
-    """Figure 4: a row of densities for each target, on [-reach, reach]^2.
+    """The paper's Figure 4: a row of densities for each target, on [-reach, reach]^2.
 
     Each column is a title and what the density is of: target, planar or continuous. Each density
     is (n, n), its first row at the bottom; the darkest colour is the target's highest value.
@@ -39,7 +39,7 @@ def along_the_way(
     rows: Sequence[tuple[str, str, Sequence[np.ndarray]]],
     reach: float,
 ) -> Figure:
-    """Figure 5: densities and samples at ever later parts of the way, and the data beside them.
+    """The paper's Figure 5: densities and samples at ever later parts of the way, and the data.
 
     Each row is a label, what it is of (planar or continuous), and one array for each title: a
     density (n, n) or points (n, 2).
@@ -170,6 +170,10 @@ def estimate_and_width(
     for label, (look, rows, name) in times.items():
         units = [row["units"] for row in rows]
         right.loglog(units, [1e3 * row[name] for row in rows], **look, label=label)
+    for rows, name, power in ((costs, "forward", 1), (determinants, "seconds", 3)):
+        ends = np.array([rows[0]["units"], rows[-1]["units"]])
+        expected = rows[0][name] * (ends / ends[0]) ** power  # by the paper
+        right.loglog(ends, 1e3 * expected, color=GREY, lw=1, ls=":", zorder=1, label="the paper")
     right.set(title="cost of the width", xlabel="units", ylabel="ms")
     for ax in (left, right):
         ax.xaxis.set_minor_locator(NullLocator())
