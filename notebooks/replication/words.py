@@ -39,5 +39,11 @@ def placed(values: Sequence[float], accept: Sequence[float]) -> str:
     return f"{where} {_all(len(values))}"
 
 
+def ranged(values: Sequence[float], digits: int = 2) -> str:
+    """A mean with the least and the largest value, of each seed one: `6.3 (5.2 to 8)`."""
+    low, mean, high = (f"{value:.{digits}g}" for value in (min(values), fmean(values), max(values)))
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
 def _all(seeds: int) -> str:
     return f"in all {seeds} seeds" if seeds > 1 else "in the one seed"
