@@ -175,13 +175,13 @@ PLOTS = {
         {"RNN": LINES[0]}, LINES[1], TIMES, {"RNN": [TIMES + 1], "truth": [TIMES + 2]}
     ),
     "rate_over_events": lambda: poisson.rate_over_events(
-        TIMES, [TIMES, TIMES + 1], [TIMES, TIMES], np.array([0.5, 2.5]), [0, 1]
+        TIMES, [TIMES, TIMES + 1], [TIMES, TIMES], np.array([0.5, 2.5])
     ),
     "rate_recovered": lambda: poisson.rate_recovered(TIMES, [TIMES, TIMES + 2], TIMES),
     "path_and_rate": lambda: poisson.path_and_rate(
         TIMES,
         {"z": LINES[0], "rate": TIMES},
-        {"seed 0": {"z": LINES[1], "rate": TIMES + 1}},
+        [{"z": LINES[1], "rate": TIMES + 1}],
         LINES[0, 1:3],
         np.array([0.5, 2.5]),
     ),
@@ -361,11 +361,11 @@ def test_the_thick_line_is_the_mean_over_the_seeds():
 
 
 def test_a_fit_stands_beside_the_truth_the_observations_and_the_events():
-    left, right = plot("path_and_rate").axes
-    (observed,), (strokes,) = points(left, "."), points(right, "|")
+    above, below = plot("path_and_rate").axes
+    (observed,), (strokes,) = points(above, "."), points(below, "|")
     assert observed.tolist() == LINES[0, 1:3].tolist()
     assert strokes[:, 0].tolist() == [0.5, 2.5] and (strokes[:, 1] < 0).all()
-    truth, fit, _ = (line.get_ydata().tolist() for line in lines(right))
+    fit, truth, _ = (line.get_ydata().tolist() for line in lines(below))
     assert (truth, fit) == (TIMES.tolist(), (TIMES + 1).tolist())
 
 

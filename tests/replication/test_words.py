@@ -1,8 +1,10 @@
 """The words of a finding are those of its numbers."""
 
+import math
+
 import pytest
 
-from replication.words import behind, changed, closer, more, ranged
+from replication.words import behind, changed, closer, more, placed, ranged
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,7 @@ def test_the_data_choose_the_words(before, after, words):
 
 
 @pytest.mark.parametrize(
+<<<<<<< HEAD
     ("ratios", "words"),
     [
         ([2.0, 8.0], "ours, by a factor of 4 in all 2 seeds"),
@@ -58,7 +61,25 @@ def test_more_or_fewer_is_chosen_by_the_ratio(ratios, words):
 
 
 @pytest.mark.parametrize(
+=======
+>>>>>>> c266cc54784741fde82d5422500c0b0c6fb6f4be
     ("values", "words"), [([5, 6, 10], "7 (5 to 10)"), ([3.14], "3.1"), ([2.0, 2.0], "2")]
 )
 def test_a_range_is_told_where_there_is_one(values, words):
     assert ranged(values) == words
+<<<<<<< HEAD
+=======
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.3, 0.5], "at most 0.5 in all 2 seeds"),
+        ([0.3, 0.6, 0.7], "at most 0.5 in 1 of 3 seeds"),
+        ([0.6, 0.7], "above 0.5 in all 2 seeds"),
+        ([0.6], "above 0.5"),
+    ],
+)
+def test_a_value_is_placed_beside_its_bound(values, words):
+    assert placed(values, [-math.inf, 0.5]) == words
+>>>>>>> c266cc54784741fde82d5422500c0b0c6fb6f4be

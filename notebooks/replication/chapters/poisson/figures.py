@@ -1,12 +1,15 @@
 """Figure 7: the rate of events along a latent path."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from replication.plots import legend, line_of, shaded_path
+from replication.plots import legend, shaded_path
 from replication.style import GREY, PALETTE, new_figure
+
+EACH: dict[str, Any] = {"color": PALETTE[0], "lw": 1.4, "label": "fit of each seed"}
 
 
 def rate_over_events(
@@ -14,23 +17,22 @@ def rate_over_events(
     rates: Sequence[np.ndarray],
     integrals: Sequence[np.ndarray],
     events: np.ndarray,
-    seeds: Sequence[int],
 ) -> Figure:
     """Figure 7: the rate that each seed learned over the events, and its running integral.
 
     Each of `rates` and `integrals` has a value for each of `ts`; the stairs count the events.
     """
     figure, (above, below) = new_figure(5.2, 2, 1, sharex=True)
-    for index, (seed, rate, integral) in enumerate(zip(seeds, rates, integrals, strict=True)):
-        above.plot(ts, rate, **line_of(index), label=f"seed {seed}")
-        below.plot(ts, integral, **line_of(index))
+    above.plot(ts, np.transpose(rates), **EACH)
+    below.plot(ts, np.transpose(integrals), **EACH)
     under = np.full(len(events), -0.045 * np.max(rates))
     above.plot(events, under, "|", color=GREY, ms=9, mew=1.5, label="events")
     counted = np.arange(len(events) + 1)
-    below.stairs(counted, [ts[0], *events, ts[-1]], color=GREY, lw=1.2, baseline=None)
+    steps = {"color": GREY, "lw": 1.2, "baseline": None, "label": "events counted"}
+    below.stairs(counted, [ts[0], *events, ts[-1]], **steps)
     above.set(ylabel="events per unit of time")
     below.set(ylabel="events since the start", xlabel="time")
-    legend(figure, 6)
+    legend(figure, 3)
     return figure
 
 
@@ -51,27 +53,29 @@ def rate_recovered(ts: np.ndarray, rates: Sequence[np.ndarray], true: np.ndarray
 def path_and_rate(
     ts: np.ndarray,
     true: Mapping[str, np.ndarray],
-    fits: Mapping[str, Mapping[str, np.ndarray]],
+    fits: Sequence[Mapping[str, np.ndarray]],
     observed: np.ndarray,
     events: np.ndarray,
 ) -> Figure:
     """A path that was observed with noise, and the rate of events along it: the truth and its fits.
 
-    `true` and each of `fits`, by label, map `z` (times, 2) and `rate` (times,) at `ts`; `observed`
-    is (observations, 2).
+    `true` and each of `fits` map `z` (times, 2) and `rate` (times,) at `ts`; `observed` is
+    (observations, 2).
     """
-    figure, (left, right) = new_figure(4.2, 1, 2)
-    left.plot(*observed.T, ".", color=GREY, ms=5, alpha=0.6, label="observed")
-    left.plot(*true["z"].T, color=GREY, lw=2, ls="--", label="truth", zorder=3)
-    right.plot(ts, true["rate"], color=GREY, lw=2, ls="--", zorder=3)
-    for index, (label, fit) in enumerate(fits.items()):
-        left.plot(*fit["z"].T, **line_of(index), label=label)
-        right.plot(ts, fit["rate"], **line_of(index))
+    figure, (above, below) = new_figure(7.0, 2, 1, height_ratios=(3, 2))
+    above.plot(*observed.T, ".", color=GREY, ms=6, alpha=0.7, label="observed")
+    for fit in fits:
+        above.plot(*fit["z"].T, **EACH)
+        below.plot(ts, fit["rate"], **EACH)
+    truth: dict[str, Any] = {"color": PALETTE[1], "lw": 1.6, "ls": "--", "label": "truth"}
+    above.plot(*true["z"].T, **truth)
+    above.plot(*true["z"][0], "^", color=PALETTE[1], mec=GREY, ms=9, label="start")
+    below.plot(ts, true["rate"], **truth)
     under = np.full(len(events), -0.06 * np.max(true["rate"]))
-    right.plot(events, under, "|", color=GREY, ms=8, mew=0.8, alpha=0.5, label="events")
-    left.set(xlabel="first coordinate", ylabel="second coordinate", aspect="equal")
-    right.set(xlabel="time", ylabel="rate (events per unit of time)")
-    legend(figure, 4)
+    below.plot(events, under, "|", color=GREY, ms=8, mew=0.8, alpha=0.5, label="events")
+    above.set(xlabel="first coordinate", ylabel="second coordinate", aspect="equal")
+    below.set(xlabel="time", ylabel="events per unit of time")
+    legend(figure, 5)
     return figure
 
 
