@@ -21,7 +21,6 @@ def test_the_data_choose_the_words(before, after, words):
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     ("ratios", "words"),
     [
         ([2.0, 8.0], "ours, by a factor of 4 in all 2 seeds"),
@@ -61,14 +60,10 @@ def test_more_or_fewer_is_chosen_by_the_ratio(ratios, words):
 
 
 @pytest.mark.parametrize(
-=======
->>>>>>> c266cc54784741fde82d5422500c0b0c6fb6f4be
     ("values", "words"), [([5, 6, 10], "7 (5 to 10)"), ([3.14], "3.1"), ([2.0, 2.0], "2")]
 )
 def test_a_range_is_told_where_there_is_one(values, words):
     assert ranged(values) == words
-<<<<<<< HEAD
-=======
 
 
 @pytest.mark.parametrize(
@@ -82,4 +77,3 @@ def test_a_range_is_told_where_there_is_one(values, words):
 )
 def test_a_value_is_placed_beside_its_bound(values, words):
     assert placed(values, [-math.inf, 0.5]) == words
->>>>>>> c266cc54784741fde82d5422500c0b0c6fb6f4be
