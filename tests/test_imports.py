@@ -11,7 +11,7 @@ from replication.runner.sources import imports
 ROOT = Path(__file__).parents[1]
 SOLVE = {"solvers", "adjoint", "field", "ode"}
 SHARED = {"classify", "compiled_training", "device", "memory", "peers", "plots", "probe", "style"}
-SHARED |= {"tables", "trained", "training", "words"}
+SHARED |= {"listing", "tables", "trained", "training", "words"}
 BELOW = {  # part of a package -> what it may import, besides itself
     "odenet.solvers": set(),
     "odenet.adjoint": {"odenet.solvers"},

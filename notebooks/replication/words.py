@@ -39,5 +39,20 @@ def placed(values: Sequence[float], accept: Sequence[float]) -> str:
     return f"{where} {_all(len(values))}"
 
 
+def ranging(values: Sequence[float], digits: int = 2) -> str:
+    """A number of each seed, as one says them: `1.02 to 1.26 (3 seeds)`, `0.5 (one seed)`."""
+    low, high = (f"{end:.{digits}f}" for end in (min(values), max(values)))
+    if len(values) == 1:
+        return f"{low} (one seed)"
+    if low == high:
+        return f"{low} (the same in all {len(values)} seeds)"
+    return f"{low} to {high} ({len(values)} seeds)"
+
+
+def how_many(met: int, total: int) -> str:
+    """How many of so many: `none of 6`, `2 of 6`, `all 6`."""
+    return f"all {total}" if met == total else f"{met or 'none'} of {total}"
+
+
 def _all(seeds: int) -> str:
     return f"in all {seeds} seeds" if seeds > 1 else "in the one seed"

@@ -58,14 +58,14 @@ def test_published_courses_are_those_of_longer_trainings_by_the_recipe(tmp_path)
     assert analysis.published(tmp_path / "none", 1) == []
 
 
-def test_predictions_are_found_among_planned_and_judged_rows(tmp_path):
+def test_the_tests_of_a_chapter_are_its_planned_and_judged_rows(tmp_path):
     path = tmp_path / "claims.yml"
     path.write_text(
-        "claims:\n- {metric: 04_nfe.a, predicted: up}\n- {metric: 04_nfe.b}\n"
+        "claims:\n- {metric: 04_nfe.a, accept: [0, 1]}\n"
         "planned:\n- {metric: 04_nfe.c, predicted: down}\n- {metric: 03_mnist.d, predicted: up}\n"
     )
-    found = analysis.predictions(path, "04_nfe")
-    assert {name: row["predicted"] for name, row in found.items()} == {"a": "up", "c": "down"}
+    found = analysis.tests(path, "04_nfe")
+    assert set(found) == {"a", "c"} and found["c"]["predicted"] == "down"
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,9 @@ def test_parameters_that_do_not_fit_are_refused():
     require_fit(2, 5, 10)
     with pytest.raises(ValueError, match="4 batches of 3 do not fit 10 test images: ask for fewer"):
         require_fit(4, 3, 10)
+
+
+def test_a_control_that_is_longer_than_the_recipes_training_is_refused():
+    analysis.require_control(4, 4)
+    with pytest.raises(ValueError, match="control_epochs = 5 is more than growth_epochs = 4"):
+        analysis.require_control(5, 4)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from replication.words import changed
+from replication.words import changed, how_many, ranging
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,19 @@ from replication.words import changed
 )
 def test_the_data_choose_the_words(before, after, words):
     assert changed(before, after).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.5], "0.50 (one seed)"),
+        ([1.14, 1.141], "1.14 (the same in all 2 seeds)"),
+        ([1.26, 1.1, 1.02], "1.02 to 1.26 (3 seeds)"),
+    ],
+)
+def test_a_number_of_each_seed_is_said_as_its_ends(values, words):
+    assert ranging(values) == words
+
+
+def test_all_some_and_none_are_said_apart():
+    assert [how_many(met, 6) for met in (6, 2, 0)] == ["all 6", "2 of 6", "none of 6"]

@@ -56,12 +56,22 @@ def published(trials: Path, epochs: int) -> list[pd.DataFrame]:
     return found
 
 
-def predictions(claims: Path, stem: str) -> dict[str, dict[str, Any]]:
-    """Metric -> its row in claims.yml, planned or judged, where it says what was expected."""
+def tests(claims: Path, stem: str) -> dict[str, dict[str, Any]]:
+    """Metric -> its row in claims.yml, planned or judged."""
     content = yaml.safe_load(claims.read_text(encoding="utf-8"))
     rows = [*content["claims"], *content.get("planned", [])]
-    own = (row for row in rows if row["metric"].startswith(f"{stem}.") and "predicted" in row)
+    own = (row for row in rows if row["metric"].startswith(f"{stem}."))
     return {row["metric"].partition(".")[2]: row for row in own}
+
+
+def require_control(control_epochs: int, growth_epochs: int) -> None:
+    """A control is compared with as long a training of the recipe; else a ValueError."""
+    if control_epochs > growth_epochs:
+        raise ValueError(
+            f"control_epochs = {control_epochs} is more than growth_epochs = {growth_epochs}, but "
+            "a control is compared with a training by the recipe of the same length: lower the "
+            "first, or raise the second"
+        )
 
 
 def came(found: Mapping[str, Any] | float | None, accept: Sequence[float]) -> str:
