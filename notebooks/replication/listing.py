@@ -1,5 +1,6 @@
 """Code of the trials as a page shows it: what is shown is what runs."""
 
+import ast
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -9,22 +10,34 @@ from IPython.display import Markdown
 
 
 def listing(*functions: Callable[..., Any]) -> Markdown:
-    """The source of functions of one file, under its name."""
-    return _fenced(functions[0], *(inspect.getsource(one) for one in functions))
+    """The code of functions of one file, without docstrings, under the file's name."""
+    return _fenced(functions[0], *map(_code, functions))
 
 
-def excerpt(function: Callable[..., Any], first: str, after: str) -> Markdown:
-    """A function's lines from the one that begins with ``first`` to before that with ``after``.
+def excerpt(function: Callable[..., Any], first: str, after: str = "") -> Markdown:
+    """A function's lines from the first that begins so to before the next that begins ``after``.
 
-    Raises ValueError where no line does.
+    To its end where that is empty. Raises ValueError where no line begins so.
     """
     lines = inspect.getsource(function).splitlines()
-    start, stop = (_line(lines, words) for words in (first, after))
+    start = _line(lines, first, 0)
+    stop = _line(lines, after, start) if after else len(lines)
     return _fenced(function, "\n".join(lines[start:stop]))
 
 
-def _line(lines: list[str], words: str) -> int:
-    for number, line in enumerate(lines):
+def _code(function: Callable[..., Any]) -> str:
+    source = textwrap.dedent(inspect.getsource(function))
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.FunctionDef)
+    lines = source.splitlines()
+    if ast.get_docstring(definition) is not None:
+        docstring = definition.body[0]
+        del lines[docstring.lineno - 1 : docstring.end_lineno]
+    return "\n".join(lines)
+
+
+def _line(lines: list[str], words: str, start: int) -> int:
+    for number, line in enumerate(lines[start:], start):
         if line.strip().startswith(words):
             return number
     raise ValueError(f"no line begins with {words!r} in\n" + "\n".join(lines))

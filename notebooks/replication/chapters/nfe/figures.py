@@ -38,6 +38,7 @@ def evaluations_by_epoch(
         ax.grid(axis="y")
     upper.plot(*np.transpose(paper), color=GREY, lw=3, alpha=0.5, label="paper (Adams)")
     few_ticks(upper.yaxis)
+    few_ticks(lower.yaxis)
     upper.set(ylabel="forward evaluations of f")
     lower.set(xlabel="epochs of training", ylabel="there and back, rel. error")
     lower.set(xlim=(0, max(epochs)))
@@ -133,7 +134,7 @@ def evaluations_by_quotient(
     tolerances = sorted({at for course in courses for at in course["nfe"]}, reverse=True)
     for index, tolerance in enumerate(tolerances):
         _scatter(left, courses, tolerance, {**look_of(index), "label": power(tolerance)})
-    for index, (name, trained) in enumerate({"as published": courses, **others}.items()):
+    for index, (name, trained) in enumerate({"recipe": courses, **others}.items()):
         _scatter(right, trained, at, {**look_of(index), "label": name})
     left.set(title="by tolerance", ylabel="forward evaluations of f")
     right.set(title=f"one thing changed, at {power(at)}")
@@ -141,9 +142,17 @@ def evaluations_by_quotient(
         ax.set(xlabel="size of f over size of h", xscale="log", yscale="log")
         ax.grid()
         for axis in (ax.xaxis, ax.yaxis):
+            _widen(axis, 3)
             few_ticks(axis)
-        ax.legend(loc="upper left", handlelength=1)
+        ax.legend(handlelength=1)
     return figure
+
+
+def _widen(axis: Any, factor: float) -> None:
+    """A logarithmic axis that ends at least so many times higher than it begins."""
+    low, high = axis.get_view_interval()
+    more = max((factor * low / high) ** 0.5, 1.0)
+    axis.set_view_interval(low / more, high * more, ignore=True)
 
 
 def _scatter(ax: Axes, courses: Iterable[pd.DataFrame], tolerance: float, look: Row) -> None:
