@@ -39,14 +39,18 @@ def placed(values: Sequence[float], accept: Sequence[float]) -> str:
     return f"{where} {_all(len(values))}"
 
 
-def ranging(values: Sequence[float], digits: int = 2) -> str:
-    """A number of each seed, as one says them: `1.02 to 1.26 (3 seeds)`, `0.5 (one seed)`."""
+def ends(values: Sequence[float], digits: int = 2) -> str:
+    """The lowest and the highest number: `1.02 to 1.26`, or `0.50` where they read the same."""
     low, high = (f"{end:.{digits}f}" for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def ranging(values: Sequence[float], digits: int = 2) -> str:
+    """A number of each seed, as one says them: `1.02 to 1.26 (3 seeds)`, `0.50 (one seed)`."""
+    found = ends(values, digits)
     if len(values) == 1:
-        return f"{low} (one seed)"
-    if low == high:
-        return f"{low} (the same in all {len(values)} seeds)"
-    return f"{low} to {high} ({len(values)} seeds)"
+        return f"{found} (one seed)"
+    return f"{found} ({'' if ' to ' in found else 'the same in all '}{len(values)} seeds)"
 
 
 def how_many(met: int, total: int) -> str:

@@ -68,6 +68,22 @@ def test_the_tests_of_a_chapter_are_its_planned_and_judged_rows(tmp_path):
     assert set(found) == {"a", "c"} and found["c"]["predicted"] == "down"
 
 
+def test_what_was_predicted_stands_beside_what_came_under_its_claim(tmp_path):
+    path = tmp_path / "claims.yml"
+    row = "number: C1, claim: It holds, predicted: up, accept: [0, 1]"
+    path.write_text(
+        "topics: {All: {C1: A claim, C2: Another}}\n"
+        f"claims:\n- {{metric: 04_nfe.a, {row}}}\n- {{metric: 04_nfe.b, number: C2}}\n"
+        f"planned:\n- {{metric: 04_nfe.c, {row}, post_hoc: true}}\n"
+    )
+    assert analysis.expected(path, "04_nfe", {"a": 0.5, "c": None}).splitlines() == [
+        "- **A claim** (C1)",
+        "  - It holds. *Predicted:* up. *Came:* 0.50, within 0 to 1.",
+        "  - It holds. *Predicted after a look at such numbers:* up. "
+        "*Came:* not measured in this run.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("values", "accept", "words"),
     [
@@ -80,8 +96,8 @@ def test_the_tests_of_a_chapter_are_its_planned_and_judged_rows(tmp_path):
     ],
 )
 def test_what_came_says_where_it_lies(values, accept, words):
-    found = {"mean": values[0], "low": None, "high": None, "values": values}
-    assert analysis.came(found, accept) == f"{values[0]:.2f}, {words}"
+    found = f"{values[0]:.2f} to {values[1]:.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+    assert analysis.came({"values": values}, accept) == f"{found}, {words}"
 
 
 def test_what_came_of_one_number_and_of_none():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from replication.words import changed, how_many, ranging
+from replication.words import changed, ends, how_many, ranging
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,7 @@ def test_the_data_choose_the_words(before, after, words):
 )
 def test_a_number_of_each_seed_is_said_as_its_ends(values, words):
     assert ranging(values) == words
+    assert words.startswith(ends(values) + " (")
 
 
 def test_all_some_and_none_are_said_apart():

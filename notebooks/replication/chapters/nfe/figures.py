@@ -80,15 +80,20 @@ def evaluations_while_learning(
         ax.set_yscale("log")
         ax.grid(axis="y")
     within, after = axes
-    within.set(title="the first epoch", xlabel="epochs", ylabel="forward evaluations of f")
-    after.set(title="after it", xlabel="epochs, logarithmic", xscale="log", xlim=(1, ends))
+    within.set(xlabel="epochs", ylabel="forward evaluations of f")
+    after.set(xlabel="epochs, logarithmic", xscale="log", xlim=(1, ends))
     within.set(xlim=(0, 1), xticks=(0, 0.5, 1), xticklabels=("0", "½", "1"))
     few_ticks(within.yaxis)
     few_ticks(after.xaxis)
     _write_ends(axes, published or courses, looks)
     if published:
         within.plot([], [], color=GREY, lw=3, alpha=0.35, label="faint: published run")
-    legend(figure, 2)
+    for ax, title in zip(axes, ("the first epoch", "after it"), strict=True):
+        ax.set_title(title, size=13)  # larger than elsewhere: this one is looked at on phones
+        ax.tick_params(labelsize=12)
+        ax.xaxis.label.set_size(13)
+        ax.yaxis.label.set_size(13)
+    legend(figure, 2, fontsize=12)
     return figure
 
 
@@ -116,7 +121,7 @@ def _write_ends(axes: Sequence[Axes], courses: Sequence[pd.DataFrame], looks: An
     for column in (column for column in looks if column[0] == "nfe"):
         curve = pd.concat([one[column] for one in courses if column in one], axis=1).mean(axis=1)
         color = looks[column]["color"]
-        words = {"textcoords": "offset points", "color": color, "weight": "bold"}
+        words = {"textcoords": "offset points", "color": color, "weight": "bold", "size": 13}
         for ax, at in zip(axes, (curve.index[0], curve.index[-1]), strict=True):
             if at == 0 or at > 1:
                 ax.annotate(f"{curve[at]:.0f}", (at, curve[at]), (5, 5), **words)
