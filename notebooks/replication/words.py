@@ -1,23 +1,32 @@
 """Findings in words that the numbers choose, so that they stay true in a rerun."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, geometric_mean
+from typing import Any
 
 
-def changed(before: Sequence[float], after: Sequence[float]) -> str:
-    """In words what became of a count, one of each seed: `grew from 44 to 50 in all 3 seeds`."""
+def changed(
+    before: Sequence[float], after: Sequence[float], *, ratios: bool = False, digits: int = 4
+) -> str:
+    """In words what became of a count, one of each seed: `grew from 44 to 50 in all 3 seeds`.
+
+    The means are geometric for ``ratios``; so many significant digits are given.
+    """
+    mean = geometric_mean if ratios else fmean
     pairs = list(zip(before, after, strict=True))
     ways = {
         "grew": sum(b > a for a, b in pairs),
         "fell": sum(b < a for a, b in pairs),
         "stayed": sum(b == a for a, b in pairs),
     }
-    path = f"from {fmean(before):.4g} to {fmean(after):.4g}"
+    path = f"from {mean(before):.{digits}g} to {mean(after):.{digits}g}"
     met = {way: count for way, count in ways.items() if count}
     if len(met) == 1:
         (way,) = met
-        return f"{way} {path if way != 'stayed' else f'at {fmean(before):.4g}'} {_all(len(pairs))}"
+        if way == "stayed":
+            path = f"at {mean(before):.{digits}g}"
+        return f"{way} {path} {_all(len(pairs))}"
     parts = ", ".join(f"{way} in {count}" for way, count in met.items())
     return f"{parts} of {len(pairs)} seeds, on average {path}"
 
@@ -80,8 +89,83 @@ def ranged(
 ) -> str:
     """Their middle with the least and the largest value, of each seed one: `6.3 (5.2 to 8)`."""
     found = (min(values), middle(values), max(values))
-    low, mean, high = (f"{value:.{digits}g}" for value in found)
+    low, mean, high = (f"{float(f'{value:.{digits}g}'):g}" for value in found)
     return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def ends(values: Sequence[float], digits: int = 2) -> str:
+    """The lowest and the highest number: `1.02 to 1.26`, or `0.50` where they read the same."""
+    low, high = (f"{end:.{digits}f}" for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def ranging(values: Sequence[float], digits: int = 2) -> str:
+    """A number of each seed, as one says them: `1.02 to 1.26 (3 seeds)`, `0.50 (one seed)`."""
+    found = ends(values, digits)
+    if len(values) == 1:
+        return f"{found} (one seed)"
+    return f"{found} ({'' if ' to ' in found else 'the same in all '}{len(values)} seeds)"
+
+
+def how_many(met: int, total: int) -> str:
+    """How many of so many: `none of 6`, `2 of 6`, `all 6`."""
+    return f"all {total}" if met == total else f"{met or 'none'} of {total}"
+
+
+def errors(points: Sequence[float], than: str) -> str:
+    """How much more often one network errs than another, in points, one difference of each seed.
+
+    `0.05 points more errors than the ResNet in all 3 seeds`.
+    """
+    mean = fmean(points)
+    if abs(mean) < 0.005:
+        same = [abs(value) < 0.005 for value in points]
+        return f"as many errors as {than}, to 0.01 points, {_in(same)}"
+    same = [value > 0 if mean > 0 else value < 0 for value in points]
+    more = "more" if mean > 0 else "fewer"
+    return f"{abs(mean):.2f} points {more} errors than {than} {_in(same)}"
+
+
+def lies(ends: tuple[float, float], accept: Sequence[float]) -> str:
+    """Where an interval lies: `inside`, `outside` or `across an edge of`."""
+    (low, high), (least, most) = ends, accept
+    if least <= low and high <= most:
+        return "inside"
+    return "outside" if high < least or most < low else "across an edge of"
+
+
+def whether(values: Sequence[float], accept: Sequence[float], yes: str, no: str) -> str:
+    """What follows where values lie in an interval, one of each seed, or else where none does.
+
+    Where they disagree: `blocks matter in 1 of 3 seeds only`.
+    """
+    met = sum(accept[0] <= value <= accept[1] for value in values)
+    if 0 < met < len(values):
+        return f"{yes} in {met} of {len(values)} seeds only"
+    return yes if met else no
+
+
+def counted(flags: Sequence[bool]) -> str:
+    """In how many seeds something holds: `in all 3 seeds`, `in 2 of 3 seeds`, `in no seed`."""
+    if all(flags):
+        return _all(len(flags))
+    return f"in {sum(flags)} of {len(flags)} seeds" if any(flags) else "in no seed"
+
+
+def sided(ratio: Mapping[str, Any], above: str, below: str, neither: str) -> str:
+    """The words for a ratio above one, or below; where its interval holds one, ``neither``.
+
+    Of a single seed, which has no interval, the value decides.
+    """
+    low = ratio["mean"] if ratio["low"] is None else ratio["low"]
+    high = ratio["mean"] if ratio["high"] is None else ratio["high"]
+    return above if low > 1 else below if high < 1 else neither
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _in(met: Sequence[bool]) -> str:

@@ -56,6 +56,9 @@ def learned():
     return pd.DataFrame(numbers, index=[0.0, 0.5, 1.0])
 
 
+LOGGED = [(0, 26), (1, 20.2), (160, 26.2)]  # a public log
+
+
 def line_row(**more):
     ways = [[(0.0, -1.0), (1.0, 0.5)], [(0.0, 1.0), (0.5, 1.2), (1.0, 2.0)]]
     return {"inputs": [-1.0, 0.0, 1.0], "nfe": [20, 14, 26], "ways": ways, **more}
@@ -147,7 +150,10 @@ PLOTS = {
         [(0, 7), (8, 11)],
     ),
     "evaluations_while_learning": lambda: cost.evaluations_while_learning(
-        [learned()], [learned() * 2], [(0, 7), (8, 11)]
+        [learned()], [learned() * 2], [LOGGED], [(0, 7), (8, 11)]
+    ),
+    "evaluations_by_quotient": lambda: cost.evaluations_by_quotient(
+        [learned(), learned()], {"Adam": [learned() * 2]}, 1e-3
     ),
     "cost_by_tolerance": lambda: cost.cost_by_tolerance(
         [sweep_row(), sweep_row(1.0, seconds=0.05)], [{"0.001": 0.5, "1": 0.7}], PRINTED
@@ -407,20 +413,46 @@ def test_time_is_drawn_relative_to_the_longest():
 
 
 def test_what_is_published_is_drawn_faint_behind_the_same_curve():
-    first, _, sizes, _ = plot("evaluations_while_learning").axes
-    drawn = {line.get_alpha(): line for line in lines(first) if line.get_label() == "1e-3"}
-    assert drawn[None].get_xydata().tolist() == [[0, 26], [0.5, 20], [1, 20]]
-    assert drawn[0.35].get_ydata().tolist() == [52, 40, 40]
-    assert drawn[0.35].get_color() == drawn[None].get_color()
-    assert drawn[0.35].get_zorder() < drawn[None].get_zorder()
-    assert len(lines(sizes)) == 6
+    first, _ = plot("evaluations_while_learning").axes
+    own, faint = (line for line in lines(first) if line.get_label() == "tolerance 1e-3")
+    assert own.get_xydata().tolist() == [[0, 26], [0.5, 20], [1, 20]]
+    assert faint.get_ydata().tolist() == [52, 40, 40] and faint.get_alpha() == 0.35
+    assert faint.get_color() == own.get_color() and faint.get_zorder() < own.get_zorder()
+
+
+def test_the_curves_of_the_paper_and_of_others_are_drawn_to_their_ends():
+    _, after = plot("evaluations_while_learning").axes
+    ends = {line.get_label(): line.get_xydata()[-1].tolist() for line in lines(after)}
+    assert ends["logs of others, 1e-3"] == [160, 26.2] and after.get_xlim() == (1, 160)
+    at, nfe = ends["the paper's curve"]
+    assert 7.5 < at <= 8 and 10.5 < nfe <= 11
+
+
+def test_counts_at_the_start_and_at_the_end_are_written_beside_the_curve():
+    figure = cost.evaluations_while_learning([learned(), learned() * 2], [], [LOGGED], [(0, 7)])
+    assert [text.get_text() for ax in figure.axes for text in ax.texts] == ["39"]
+    longer = learned().set_axis([0, 1, 2])
+    figure = cost.evaluations_while_learning([longer], [], [LOGGED], [(0, 7)])
+    assert [text.get_text() for ax in figure.axes for text in ax.texts] == ["26", "20"]
 
 
 def test_a_training_of_less_than_an_epoch_leaves_both_panels_their_room():
-    figure = cost.evaluations_while_learning([learned().loc[:0.5]], [], [(0, 7), (120, 16)])
+    short, paper = learned().loc[:0.5], [(0, 7), (120, 16)]
+    figure = cost.evaluations_while_learning([short], [], [LOGGED], paper)
     svg(figure)
-    left, right, _, _ = (ax.get_position().width for ax in figure.axes)
+    left, right = (ax.get_position().width for ax in figure.axes)
     assert left > 0.2 and right > 0.3
+
+
+def test_an_untrained_network_is_a_hollow_mark_at_its_quotient():
+    left, right = plot("evaluations_by_quotient").axes
+    trained, untrained = lines(left)[:2]
+    assert trained.get_xydata().tolist() == [[2, 20], [1.5, 20]]
+    assert untrained.get_xydata().tolist() == [[1, 26]] and untrained.get_mfc() == "none"
+    names = [text.get_text() for text in right.get_legend().get_texts()]
+    assert names == ["recipe", "Adam"]
+    low, high = left.get_xlim()
+    assert high / low > 2.9
 
 
 def boxes(ax):

@@ -31,6 +31,19 @@ def test_of_a_long_function_parts_are_shown_by_what_they_define():
     assert listing(doubled, "least", "double").data == f"{HEAD}{inner}\n\n{line}\n```"
 
 
+class Double:
+    """Calls."""
+
+    def __call__(self, value):
+        """Twice the value."""
+        return 2 * value
+
+
+def test_a_class_is_shown_without_its_docstrings():
+    text = listing(Double).data.partition("Double\n")[2]
+    assert text == ("class Double:\n    def __call__(self, value):\n        return 2 * value\n```")
+
+
 def test_what_a_function_does_not_define_is_refused():
     with pytest.raises(ValueError, match="doubled defines no triple"):
         listing(doubled, "double", "triple")

@@ -58,14 +58,30 @@ def test_published_courses_are_those_of_longer_trainings_by_the_recipe(tmp_path)
     assert analysis.published(tmp_path / "none", 1) == []
 
 
-def test_predictions_are_found_among_planned_and_judged_rows(tmp_path):
+def test_the_tests_of_a_chapter_are_its_planned_and_judged_rows(tmp_path):
     path = tmp_path / "claims.yml"
     path.write_text(
-        "claims:\n- {metric: 04_nfe.a, predicted: up}\n- {metric: 04_nfe.b}\n"
+        "claims:\n- {metric: 04_nfe.a, accept: [0, 1]}\n"
         "planned:\n- {metric: 04_nfe.c, predicted: down}\n- {metric: 03_mnist.d, predicted: up}\n"
     )
-    found = analysis.predictions(path, "04_nfe")
-    assert {name: row["predicted"] for name, row in found.items()} == {"a": "up", "c": "down"}
+    found = analysis.tests(path, "04_nfe")
+    assert set(found) == {"a", "c"} and found["c"]["predicted"] == "down"
+
+
+def test_what_was_predicted_stands_beside_what_came_under_its_claim(tmp_path):
+    path = tmp_path / "claims.yml"
+    row = "number: C1, claim: It holds, predicted: up, accept: [0, 1]"
+    path.write_text(
+        "topics: {All: {C1: A claim, C2: Another}}\n"
+        f"claims:\n- {{metric: 04_nfe.a, {row}}}\n- {{metric: 04_nfe.b, number: C2}}\n"
+        f"planned:\n- {{metric: 04_nfe.c, {row}, post_hoc: true}}\n"
+    )
+    assert analysis.expected(path, "04_nfe", {"a": 0.5, "c": None}).splitlines() == [
+        "- **A claim** (C1)",
+        "  - It holds. *Predicted:* up. *Came:* 0.50, within 0 to 1.",
+        "  - It holds. *Predicted after a look at such numbers:* up. "
+        "*Came:* not measured in this run.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +96,8 @@ def test_predictions_are_found_among_planned_and_judged_rows(tmp_path):
     ],
 )
 def test_what_came_says_where_it_lies(values, accept, words):
-    found = {"mean": values[0], "low": None, "high": None, "values": values}
-    assert analysis.came(found, accept) == f"{values[0]:.2f}, {words}"
+    found = f"{values[0]:.2f} to {values[1]:.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+    assert analysis.came({"values": values}, accept) == f"{found}, {words}"
 
 
 def test_what_came_of_one_number_and_of_none():
@@ -96,3 +112,9 @@ def test_parameters_that_do_not_fit_are_refused():
     require_fit(2, 5, 10)
     with pytest.raises(ValueError, match="4 batches of 3 do not fit 10 test images: ask for fewer"):
         require_fit(4, 3, 10)
+
+
+def test_a_control_that_is_longer_than_the_recipes_training_is_refused():
+    analysis.require_control(4, 4)
+    with pytest.raises(ValueError, match="control_epochs = 5 is more than growth_epochs = 4"):
+        analysis.require_control(5, 4)

@@ -4,7 +4,23 @@ import math
 
 import pytest
 
-from replication.words import behind, changed, closer, more, placed, ranged
+from replication.words import (
+    behind,
+    changed,
+    closer,
+    counted,
+    ends,
+    errors,
+    how_many,
+    lies,
+    listed,
+    more,
+    placed,
+    ranged,
+    ranging,
+    sided,
+    whether,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +93,98 @@ def test_a_range_is_told_where_there_is_one(values, words):
 )
 def test_a_value_is_placed_beside_its_bound(values, words):
     assert placed(values, [-math.inf, 0.5]) == words
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.5], "0.50 (one seed)"),
+        ([1.14, 1.141], "1.14 (the same in all 2 seeds)"),
+        ([1.26, 1.1, 1.02], "1.02 to 1.26 (3 seeds)"),
+    ],
+)
+def test_a_number_of_each_seed_is_said_as_its_ends(values, words):
+    assert ranging(values) == words
+    assert words.startswith(ends(values) + " (")
+
+
+def test_all_some_and_none_are_said_apart():
+    assert [how_many(met, 6) for met in (6, 2, 0)] == ["all 6", "2 of 6", "none of 6"]
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ([0.1, 0.3], "0.20 points more errors than it in all 2 seeds"),
+        ([-0.05], "0.05 points fewer errors than it in the one seed"),
+        ([0.03, -0.01, -0.07], "0.02 points fewer errors than it on average, and in 2 of 3 seeds"),
+        ([0.0, 0.0], "as many errors as it, to 0.01 points, in all 2 seeds"),
+    ],
+)
+def test_more_or_fewer_errors_is_chosen_by_the_mean(points, words):
+    assert errors(points, "it") == words
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ((-0.2, 0.1), "inside"),
+        ((0.3, 0.4), "outside"),
+        ((0.1, 0.3), "across an edge of"),
+        ((-1, 1), "across an edge of"),
+    ],
+)
+def test_an_interval_lies_inside_outside_or_across(ends, words):
+    assert lies(ends, (-0.2, 0.2)) == words
+
+
+def test_what_follows_is_said_of_all_seeds_or_of_how_many():
+    accept = (0.2, math.inf)
+    said = [whether(v, accept, "blocks matter", "not") for v in ([0.3, 0.2], [0.1], [0.1, 0.3])]
+    assert said == ["blocks matter", "not", "blocks matter in 1 of 2 seeds only"]
+    assert placed([0.1, 0.3], accept) == "at least 0.2 in 1 of 2 seeds"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), [([5.2, 8.0, 6.3], "6.5 (5.2 to 8)"), ([284.0], "280"), ([3, 3], "3")]
+)
+def test_a_mean_stands_beside_the_least_and_the_largest(values, words):
+    assert ranged(values) == words
+
+
+def test_ratios_have_geometric_means():
+    words = changed([1.0, 4.0], [2.0, 8.0], ratios=True, digits=3)
+    assert words == "grew from 2 to 4 in all 2 seeds"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([True, True, True], "in all 3 seeds"),
+        ([True, False, True], "in 2 of 3 seeds"),
+        ([False, False], "in no seed"),
+        ([True], "in the one seed"),
+        ([False], "in no seed"),
+    ],
+)
+def test_seeds_are_counted_as_one_says_it(flags, words):
+    assert counted(flags) == words
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "word"),
+    [
+        (1.4, 1.1, 1.8, "more"),
+        (0.7, 0.5, 0.9, "less"),
+        (1.4, 0.9, 2.2, "neither"),
+        (1.4, None, None, "more"),
+        (0.7, None, None, "less"),
+        (1.0, None, None, "neither"),
+    ],
+)
+def test_a_side_is_taken_where_the_whole_interval_lies_on_it(mean, low, high, word):
+    assert sided({"mean": mean, "low": low, "high": high}, "more", "less", "neither") == word
+
+
+def test_a_list_ends_with_and():
+    assert [listed("abc"[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]

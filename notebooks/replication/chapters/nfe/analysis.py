@@ -10,8 +10,7 @@ import pandas as pd
 import yaml
 
 from replication.chapters.nfe.trials.growth import BATCH_SIZE, Trial
-from replication.tables import interval
-from replication.words import placed
+from replication.words import ends, placed
 
 SIZES = ["rms_state", "rms_slope"]
 
@@ -56,18 +55,54 @@ def published(trials: Path, epochs: int) -> list[pd.DataFrame]:
     return found
 
 
-def predictions(claims: Path, stem: str) -> dict[str, dict[str, Any]]:
-    """Metric -> its row in claims.yml, planned or judged, where it says what was expected."""
+def tests(claims: Path, stem: str) -> dict[str, dict[str, Any]]:
+    """Metric -> its row in claims.yml, planned or judged."""
     content = yaml.safe_load(claims.read_text(encoding="utf-8"))
     rows = [*content["claims"], *content.get("planned", [])]
-    own = (row for row in rows if row["metric"].startswith(f"{stem}.") and "predicted" in row)
+    own = (row for row in rows if row["metric"].startswith(f"{stem}."))
     return {row["metric"].partition(".")[2]: row for row in own}
 
 
+def expected(claims: Path, stem: str, measured: Mapping[str, Any]) -> str:
+    """A Markdown list, claim by claim: what was predicted of each number, and what came."""
+    content = yaml.safe_load(claims.read_text(encoding="utf-8"))
+    parts = [*content["topics"].values(), *content.get("beyond", {}).values()]
+    rows = [(row, name) for name, row in tests(claims, stem).items() if "predicted" in row]
+    lines = []
+    for number, topic in ((number, topic) for part in parts for number, topic in part.items()):
+        own = [(row, measured.get(name)) for row, name in rows if row["number"] == number]
+        lines += [f"- **{topic}** ({number})"] if own else []
+        lines += [f"  - {_expected(row, found)}" for row, found in own]
+    return "\n".join(lines)
+
+
+def _expected(row: Mapping[str, Any], found: Mapping[str, Any] | float | None) -> str:
+    late = " after a look at such numbers" if row.get("post_hoc") else ""
+    return (
+        f"{row['claim']}. *Predicted{late}:* {row['predicted']}. "
+        f"*Came:* {came(found, row['accept'])}."
+    )
+
+
+def require_control(control_epochs: int, growth_epochs: int) -> None:
+    """A control is compared with as long a training of the recipe; else a ValueError."""
+    if control_epochs > growth_epochs:
+        raise ValueError(
+            f"control_epochs = {control_epochs} is more than growth_epochs = {growth_epochs}, but "
+            "a control is compared with a training by the recipe of the same length: lower the "
+            "first, or raise the second"
+        )
+
+
+def span(estimate: Mapping[str, Any], digits: int = 2) -> str:
+    """From the lowest seed to the highest."""
+    return ends(estimate["values"], digits)
+
+
 def came(found: Mapping[str, Any] | float | None, accept: Sequence[float]) -> str:
-    """A metric and where it lies: `1.14 [1.02, 1.26], below 1.2 in all 3 seeds`."""
+    """A metric and where it lies: `1.02 to 1.14, below 1.2 in all 3 seeds`."""
     if found is None:
         return "not measured in this run"
     if not isinstance(found, Mapping):
         return f"{found:.2f}, {placed([found], accept)}"
-    return f"{interval(found, 2)}, {placed(found['values'], accept)}"
+    return f"{span(found)}, {placed(found['values'], accept)}"

@@ -38,6 +38,7 @@ def evaluations_by_epoch(
         ax.grid(axis="y")
     upper.plot(*np.transpose(paper), color=GREY, lw=3, alpha=0.5, label="paper (Adams)")
     few_ticks(upper.yaxis)
+    few_ticks(lower.yaxis)
     upper.set(ylabel="forward evaluations of f")
     lower.set(xlabel="epochs of training", ylabel="there and back, rel. error")
     lower.set(xlim=(0, max(epochs)))
@@ -47,39 +48,52 @@ def evaluations_by_epoch(
 
 
 def evaluations_while_learning(
-    courses: Sequence[pd.DataFrame], published: Sequence[pd.DataFrame], paper: Curve
+    courses: Sequence[pd.DataFrame],
+    published: Sequence[pd.DataFrame],
+    logs: Sequence[Curve],
+    paper: Curve,
 ) -> Figure:
-    """Figure 3d: forward evaluations within the first epoch, and from its end on; sizes below.
+    """Figure 3d: forward evaluations within the first epoch, and from its end on.
 
     A course, one per seed, is as `analysis.course` gives it, by epochs of all digits; those that
-    are published are drawn fainter, behind.
+    are published are drawn fainter, behind. `logs` are the counts that others reported of the same
+    recipe. The numbers are the means over the seeds, at the start and at the end.
     """
+    ends = max(at for curve in (*logs, paper) for at, _ in curve)
+    figure, axes = new_figure(5.2, 1, 2, sharey=True, width_ratios=(2, 3))
     looks = _looks_of_a_course([*published, *courses])
-    ends = max(at for at, _ in paper)
-    layout = {"width_ratios": (2, 3), "height_ratios": (3, 2)}
-    figure, axes = new_figure(6.8, 2, 2, sharex="col", sharey="row", **layout)
-    for column, (first, last) in zip(axes.T, ((0, 1), (1, ends)), strict=True):
+    for ax, (first, last) in zip(axes, ((0, 1), (1, ends)), strict=True):
         for course in courses:
-            _draw_course(column, course.loc[first:last], looks, {"ms": 4, "lw": 1.2})
+            _draw_course(ax, course.loc[first:last], looks, {"ms": 4, "lw": 1.2})
         for course in published:
             faint = {"alpha": 0.35, "marker": "", "lw": 3, "zorder": 1}
-            _draw_course(column, course.loc[first:last], looks, faint)
-        epochs = np.geomspace(1, ends, 100) if first else [0, 1]
-        printed = np.interp(epochs, *np.transpose(paper))
-        column[0].plot(epochs, printed, color=GREY, lw=3, alpha=0.5, label="paper (Adams)")
-        for ax in column:
-            ax.set_yscale("log")
-            ax.grid(axis="y")
-    (upper, after), (lower, below) = axes
-    upper.set(title="within the first epoch", ylabel="forward evaluations of f")
-    after.set(title="after it")
-    lower.set(xlabel="epochs of training", ylabel="root mean square", xlim=(0, 1))
-    below.set(xlabel="epochs of training", xscale="log", xlim=(1, ends))
-    for axis in (upper.yaxis, lower.yaxis, below.xaxis):
-        few_ticks(axis)
+            _draw_course(ax, course.loc[first:last], looks, faint)
+        for curve in logs:
+            reported = [(at, nfe) for at, nfe in curve if first <= at <= last]
+            look = {"color": PALETTE[4], "marker": "v", "ms": 4, "lw": 1, "clip_on": False}
+            look["ls"] = "-" if first else ""  # within the first epoch they have no points
+            ax.plot(*np.transpose(reported), **look, label="logs of others, 1e-3")
+        at = np.geomspace(1, ends, 100) if first else np.array([0, 1])
+        at = at[at <= max(epoch for epoch, _ in paper)]
+        printed = np.interp(at, *np.transpose(paper))
+        ax.plot(at, printed, color=GREY, lw=4, alpha=0.5, label="the paper's curve")
+        ax.set_yscale("log")
+        ax.grid(axis="y")
+    within, after = axes
+    within.set(xlabel="epochs", ylabel="forward evaluations of f")
+    after.set(xlabel="epochs, logarithmic", xscale="log", xlim=(1, ends))
+    within.set(xlim=(0, 1), xticks=(0, 0.5, 1), xticklabels=("0", "½", "1"))
+    few_ticks(within.yaxis)
+    few_ticks(after.xaxis)
+    _write_ends(axes, published or courses, looks)
     if published:
-        upper.plot([], [], color=GREY, lw=3, alpha=0.35, label="faint: published run")
-    legend(figure, 3)
+        within.plot([], [], color=GREY, lw=3, alpha=0.35, label="faint: published run")
+    for ax, title in zip(axes, ("the first epoch", "after it"), strict=True):
+        ax.set_title(title, size=13)  # larger than elsewhere: this one is looked at on phones
+        ax.tick_params(labelsize=12)
+        ax.xaxis.label.set_size(13)
+        ax.yaxis.label.set_size(13)
+    legend(figure, 2, fontsize=12)
     return figure
 
 
@@ -87,25 +101,72 @@ def _looks_of_a_course(courses: Sequence[pd.DataFrame]) -> dict[tuple[str, Any],
     """Column -> the look and label of its curve."""
     tolerances = sorted({at for course in courses for at in course["nfe"]}, reverse=True)
     looks: dict[tuple[str, Any], dict[str, Any]] = {
-        ("nfe", at): {**look_of(i), "label": power(at)} for i, at in enumerate(tolerances)
+        ("nfe", at): {**look_of(i), "label": f"tolerance {power(at)}"}
+        for i, at in enumerate(tolerances)
     }
-    looks["batches", "nfe"] = {**look_of(len(tolerances)), "label": "mean over training batches"}
-    for size, name, look in (
-        ("state", "size of h", {"color": GREY, "ls": ":", "marker": "s"}),
-        ("slope", "size of f(0, h)", {"color": GREY, "ls": "--", "marker": "^"}),
-        ("quotient", "their quotient", {"color": PALETTE[4], "ls": "-", "marker": "D"}),
-    ):
-        looks["rms", size] = {**look, "label": name}
+    mean = {"color": PALETTE[3], "marker": "D", "ls": ":"}
+    looks["batches", "nfe"] = {**mean, "label": "mean over training batches"}
     return looks
 
 
-def _draw_course(axes: Any, course: pd.DataFrame, looks: Mapping[Any, Row], more: Row) -> None:
-    """The evaluations in the first of the axes, the sizes in the second."""
+def _draw_course(ax: Axes, course: pd.DataFrame, looks: Mapping[Any, Row], more: Row) -> None:
     for column in (column for column in looks if column in course):
         curve = course[column].dropna()
-        ax = axes[1 if column[0] == "rms" else 0]
         if len(curve):  # an empty one that is not clipped would leave the layout no room
             ax.plot(curve.index, curve, clip_on=False, **{**looks[column], **more})
+
+
+def _write_ends(axes: Sequence[Axes], courses: Sequence[pd.DataFrame], looks: Any) -> None:
+    """The counts of the untrained network on the left, those of the last epoch on the right."""
+    for column in (column for column in looks if column[0] == "nfe"):
+        curve = pd.concat([one[column] for one in courses if column in one], axis=1).mean(axis=1)
+        color = looks[column]["color"]
+        words = {"textcoords": "offset points", "color": color, "weight": "bold", "size": 13}
+        for ax, at in zip(axes, (curve.index[0], curve.index[-1]), strict=True):
+            if at == 0 or at > 1:
+                ax.annotate(f"{curve[at]:.0f}", (at, curve[at]), (5, 5), **words)
+
+
+def evaluations_by_quotient(
+    courses: Sequence[pd.DataFrame], others: Mapping[str, Sequence[pd.DataFrame]], at: float
+) -> Figure:
+    """Evaluations against the size of f(0, h) over that of h, a mark for each count of a training.
+
+    Left by tolerance; right at the tolerance `at` alone, beside `others`: trainings by name. The
+    untrained networks are hollow.
+    """
+    figure, (left, right) = new_figure(4.6, 1, 2)
+    tolerances = sorted({at for course in courses for at in course["nfe"]}, reverse=True)
+    for index, tolerance in enumerate(tolerances):
+        _scatter(left, courses, tolerance, {**look_of(index), "label": power(tolerance)})
+    for index, (name, trained) in enumerate({"recipe": courses, **others}.items()):
+        _scatter(right, trained, at, {**look_of(index), "label": name})
+    left.set(title="by tolerance", ylabel="forward evaluations of f")
+    right.set(title=f"one thing changed, at {power(at)}")
+    for ax in (left, right):
+        ax.set(xlabel="size of f over size of h", xscale="log", yscale="log")
+        ax.grid()
+        for axis in (ax.xaxis, ax.yaxis):
+            _widen(axis, 3)
+            few_ticks(axis)
+        ax.legend(handlelength=1)
+    return figure
+
+
+def _widen(axis: Any, factor: float) -> None:
+    """A logarithmic axis that ends at least so many times higher than it begins."""
+    low, high = axis.get_view_interval()
+    more = max((factor * low / high) ** 0.5, 1.0)
+    axis.set_view_interval(low / more, high * more, ignore=True)
+
+
+def _scatter(ax: Axes, courses: Iterable[pd.DataFrame], tolerance: float, look: Row) -> None:
+    look = {**look, "linestyle": "", "ms": 5}
+    for course in courses:
+        quotient, nfe = course["rms", "quotient"], course["nfe", tolerance]
+        ax.plot(quotient.iloc[1:], nfe.iloc[1:], **look)
+        ax.plot(quotient.iloc[:1], nfe.iloc[:1], **{**look, "mfc": "none", "label": ""})
+        look = {**look, "label": ""}
 
 
 def cost_by_tolerance(
