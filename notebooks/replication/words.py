@@ -1,23 +1,32 @@
 """Findings in words that the numbers choose, so that they stay true in a rerun."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, geometric_mean
+from typing import Any
 
 
-def changed(before: Sequence[float], after: Sequence[float]) -> str:
-    """In words what became of a count, one of each seed: `grew from 44 to 50 in all 3 seeds`."""
+def changed(
+    before: Sequence[float], after: Sequence[float], *, ratios: bool = False, digits: int = 4
+) -> str:
+    """In words what became of a count, one of each seed: `grew from 44 to 50 in all 3 seeds`.
+
+    The means are geometric for ``ratios``; so many significant digits are given.
+    """
+    mean = geometric_mean if ratios else fmean
     pairs = list(zip(before, after, strict=True))
     ways = {
         "grew": sum(b > a for a, b in pairs),
         "fell": sum(b < a for a, b in pairs),
         "stayed": sum(b == a for a, b in pairs),
     }
-    path = f"from {fmean(before):.4g} to {fmean(after):.4g}"
+    path = f"from {mean(before):.{digits}g} to {mean(after):.{digits}g}"
     met = {way: count for way, count in ways.items() if count}
     if len(met) == 1:
         (way,) = met
-        return f"{way} {path if way != 'stayed' else f'at {fmean(before):.4g}'} {_all(len(pairs))}"
+        if way == "stayed":
+            path = f"at {mean(before):.{digits}g}"
+        return f"{way} {path} {_all(len(pairs))}"
     parts = ", ".join(f"{way} in {count}" for way, count in met.items())
     return f"{parts} of {len(pairs)} seeds, on average {path}"
 
@@ -82,6 +91,29 @@ def ranged(
     found = (min(values), middle(values), max(values))
     low, mean, high = (f"{value:.{digits}g}" for value in found)
     return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def counted(flags: Sequence[bool]) -> str:
+    """In how many seeds something holds: `in all 3 seeds`, `in 2 of 3 seeds`, `in no seed`."""
+    if all(flags):
+        return _all(len(flags))
+    return f"in {sum(flags)} of {len(flags)} seeds" if any(flags) else "in no seed"
+
+
+def sided(ratio: Mapping[str, Any], above: str, below: str, neither: str) -> str:
+    """The words for a ratio above one, or below; where its interval holds one, ``neither``.
+
+    Of a single seed, which has no interval, the value decides.
+    """
+    low = ratio["mean"] if ratio["low"] is None else ratio["low"]
+    high = ratio["mean"] if ratio["high"] is None else ratio["high"]
+    return above if low > 1 else below if high < 1 else neither
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _in(met: Sequence[bool]) -> str:

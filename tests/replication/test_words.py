@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from replication.words import behind, changed, closer, more, placed, ranged
+from replication.words import behind, changed, closer, counted, listed, more, placed, ranged, sided
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,41 @@ def test_a_range_is_told_where_there_is_one(values, words):
 )
 def test_a_value_is_placed_beside_its_bound(values, words):
     assert placed(values, [-math.inf, 0.5]) == words
+
+
+def test_ratios_have_geometric_means():
+    words = changed([1.0, 4.0], [2.0, 8.0], ratios=True, digits=3)
+    assert words == "grew from 2 to 4 in all 2 seeds"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([True, True, True], "in all 3 seeds"),
+        ([True, False, True], "in 2 of 3 seeds"),
+        ([False, False], "in no seed"),
+        ([True], "in the one seed"),
+        ([False], "in no seed"),
+    ],
+)
+def test_seeds_are_counted_as_one_says_it(flags, words):
+    assert counted(flags) == words
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "word"),
+    [
+        (1.4, 1.1, 1.8, "more"),
+        (0.7, 0.5, 0.9, "less"),
+        (1.4, 0.9, 2.2, "neither"),
+        (1.4, None, None, "more"),
+        (0.7, None, None, "less"),
+        (1.0, None, None, "neither"),
+    ],
+)
+def test_a_side_is_taken_where_the_whole_interval_lies_on_it(mean, low, high, word):
+    assert sided({"mean": mean, "low": low, "high": high}, "more", "less", "neither") == word
+
+
+def test_a_list_ends_with_and():
+    assert [listed("abc"[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
