@@ -81,7 +81,7 @@ def latent_paths(panels: Mapping[str, Paths]) -> Figure:
             name, marker, color, line = looks[int(way)]
             ax.plot(*path.T, color=color, ls=line, lw=width, alpha=0.6, label=name)
             ax.plot(*path[0], marker, color=color, ms=size, label=f"its start $z_0$, {name}")
-        ax.set_title(title, fontsize=9.5)
+        ax.set_title(title, fontsize=11)
         ax.set(xticks=[], yticks=[])
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
@@ -97,14 +97,14 @@ def morph(curves: np.ndarray, place: Sequence[float], turns: Sequence[float]) ->
     Time runs from violet to orange and from a dot to a cross.
     """
     columns = -(-len(curves) // 2)
-    figure, axes = new_figure(2 * ((WIDTH - 0.3) / columns + 0.3), 2, columns)
+    figure, axes = new_figure(2 * ((WIDTH - 0.3) / columns + 0.4), 2, columns)
     reach = 1.1 * float(np.abs(curves).max())
     for ax, curve, at, turned in zip(axes.flat, curves, place, turns, strict=False):
         first, last = shaded_path(ax, curve, 2)
         ax.plot(*curve[0], "o", color=first, ms=6)
         ax.plot(*curve[-1], "X", color=last, ms=7)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
-        ax.set_title(f"$z$ = {at:.1f}\n{turned:+.1f} turns".replace("-", "\u2212"), fontsize=9.5)
+        ax.set_title(f"$z$ = {at:.1f}\n{turned:+.1f} turns".replace("-", "\u2212"), fontsize=11)
         _bare(ax)
     for ax in axes.flat[len(curves) :]:
         ax.set_axis_off()
@@ -146,7 +146,7 @@ def roll_out(
         ax.plot(*truth.T, color=GREY, lw=3, alpha=0.45)
         ax.plot(*path.T, color=look_of(index)["color"], lw=1.2)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
-        ax.set_title(name, fontsize=9.5)
+        ax.set_title(name, fontsize=11)
         _bare(ax)
     _radii(axes["radius"], turns, radius, list(curves))
     legend(figure, 3)
