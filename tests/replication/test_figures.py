@@ -111,7 +111,11 @@ OBSERVED = {"t": [1.0, 2.0], "state": [[1, -1], [2, -2]]}
 AUTOGRAD = {"adjoint": [0.5, 0.6], "gradient": [0.7, 0.8]}
 IMAGE = np.arange(4.0).reshape(2, 2)
 UNLABELLED = {"spirals", "morph", "forest", "densities", "along_the_way"}  # pictures, no axes
-UNLABELLED |= {"latent_paths", "roll_out"}  # one label for all panels; pictures beside the axes
+UNLABELLED |= {
+    "latent_paths",
+    "ratios",
+    "roll_out",
+}  # one label for all panels; pictures beside the axes
 PLOTS = {
     "three_integrals": lambda: gradients.three_integrals(
         [integrals([2.0, 1.0]), integrals([1.0, 0.0])], OBSERVED, AUTOGRAD
@@ -172,7 +176,7 @@ PLOTS = {
         {"cube": [line_row(), line_row()], "step": [line_row()]}
     ),
     "spirals": lambda: forecasts.spirals(
-        {"latent ODE": [SPIRAL] * 2, "RNN": [replace(SPIRAL, window=np.ones((0, 2)))] * 2}
+        "30 points", [SPIRAL, replace(SPIRAL, window=np.ones((0, 2))), SPIRAL]
     ),
     "latent_paths": lambda: forecasts.latent_paths({"seed 0": (LINES, np.array([1, -1]))}),
     "morph": lambda: forecasts.morph(LINES[[0, 1, 0]], [-1, 0, 1], [-1.5, 0, 1.5]),
@@ -215,11 +219,8 @@ PLOTS = {
         [{"units": n, "forward": n / 1e5, "both": n / 1e4} for n in (64, 256)],
         [{"units": n, "seconds": n / 1e3} for n in (64, 256)],
     ),
-    "rmse_and_ratio": lambda: forecasts.rmse_and_ratio(
-        [30, 100],
-        {"ODE": [SEVERAL, SINGLE], "RNN": [SINGLE] * 2},
-        {"both told": [SEVERAL] * 2},
-        [2, 1],
+    "ratios": lambda: forecasts.ratios(
+        [30, 100], {"both told": {"log": [SEVERAL, SINGLE], "arch": [SINGLE] * 2}}, [2, 1]
     ),
     "times": lambda: speed_page.drawn(
         speed_page.by_key([timed_row(name, way) for name in "abc" for way in ("odenet", "SciPy")])
@@ -311,10 +312,13 @@ def test_interval_seeds_and_paper_are_drawn_at_their_values():
     assert (list(bar), list(mean), list(paper)) == ([0.2, 0.8], [0.5], [0.41])
 
 
-def test_errors_and_ratios_have_a_legend_each_since_a_look_differs_between_them():
-    legends = [ax.get_legend().get_texts() for ax in plot("rmse_and_ratio").axes]
-    labels = [[text.get_text() for text in texts] for texts in legends]
-    assert labels == [["ODE", "RNN"], ["both told", "paper"]]
+def test_each_pair_of_models_has_a_panel_with_its_families_the_paper_and_the_line_at_one():
+    ax, empty = plot("ratios").axes
+    assert ax.get_title(loc="left") == "both told" and not empty.lines
+    assert ax.get_legend_handles_labels()[1] == ["log", "arch", "paper"]
+    assert [line.tolist() for line in points(ax, "_")] == [[[0, 2], [1, 1]]]
+    assert [0.4, 0.5, 0.6] in [list(line.get_ydata()) for line in lines(ax)]
+    assert list(ax.lines[-1].get_ydata()) == [1, 1]
 
 
 def test_a_roll_out_lies_over_the_truth_and_each_training_has_its_radius():
@@ -330,13 +334,15 @@ def test_a_roll_out_lies_over_the_truth_and_each_training_has_its_radius():
 def test_every_training_has_a_panel_of_its_latent_paths():
     seeds = {f"seed {i}": (LINES, np.array([1, -1])) for i in range(7)}
     axes = forecasts.latent_paths(seeds).axes
-    assert [ax.get_title(loc="left") for ax in axes] == [*seeds, "", "", ""]
+    assert [ax.get_title(loc="left") for ax in axes] == [*seeds, "", ""]
 
 
-def test_a_curve_stands_above_its_title_and_the_first_of_a_row_has_the_models_name():
-    axes = plot("spirals").axes
-    assert [ax.get_ylabel() for ax in axes] == ["latent ODE", "", "RNN", ""]
-    assert {ax.get_title(loc="left") for ax in axes} == {"best"}
+def test_curves_stand_two_in_a_row_under_their_titles_and_the_start_is_marked():
+    figure = plot("spirals")
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["best", "best", "best", ""]
+    assert figure.get_suptitle() == "30 points"
+    assert [points(ax, "s")[0].tolist() for ax in figure.axes[:3]] == [[[1, 1]]] * 3
+    assert [len(lines(ax)) for ax in figure.axes] == [5, 4, 5, 0]
 
 
 def test_directions_differ_in_mark_and_line_too():

@@ -31,6 +31,15 @@ def test_the_search_that_is_kept_covers_every_model_and_rate():
     assert all(tuple(row) == tuning.GRID for row in kept.values())
 
 
+def test_a_best_rate_that_ends_the_grid_is_named():
+    losses = {
+        "rnn": {0.01: 3.0, 0.02: 1.0, 0.04: 2.0},
+        "rnn_gap": {0.01: 1.0, 0.02: 2.0, 0.04: 3.0},
+        "rnn_told": {0.01: 3.0, 0.02: 2.0, 0.04: 1.0},
+    }
+    assert tuning.at_edge(losses) == {"rnn_gap": "lower", "rnn_told": "upper"}
+
+
 def test_a_plan_that_makes_sense_passes():
     plan.check(range(100, 110), [30, 50, 100], ["log", "archimedean"])
     plan.check(range(1), [30], ["log"])

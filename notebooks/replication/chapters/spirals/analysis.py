@@ -14,6 +14,7 @@ from replication.data.spirals import FAMILIES, STEP, WINDOW, Spirals
 STEPS = 21  # places along a coordinate at which the decoded curve is looked at
 SEPARATES = 0.95  # share of the directions that a linear rule must get right
 MORPHS = 0.9  # rank correlation from which a curve turns smoothly
+STOPPED = 0.95  # radius over that one turn before, from which a curve shrinks no longer
 TURNS = 3  # of a long roll-out, in units of a turn of the true spirals
 PLACES = 64  # times of a turn at which a long roll-out is looked at
 

@@ -28,31 +28,31 @@ class Drawn:
     title: str = ""
 
 
-def spirals(rows: Mapping[str, Sequence[Drawn]]) -> Figure:
+def spirals(title: str, curves: Sequence[Drawn]) -> Figure:
     """Figures 8 and 10: curves as models reconstruct them (solid) and go on with them (dashed).
 
-    A labelled row of curves each, equally many in each row.
+    Two panels in a row, so that they can be read on a phone too.
     """
-    columns = len(next(iter(rows.values())))
-    titled = any(curve.title for row in rows.values() for curve in row)
-    height = len(rows) * ((WIDTH - 0.3) / columns + 0.2 * titled) + 0.45
-    figure, axes = new_figure(height, len(rows), columns, squeeze=False)
-    for row, (label, curves) in zip(axes, rows.items(), strict=True):
-        for ax, curve in zip(row, curves, strict=True):
-            _draw_spiral(ax, curve)
-        row[0].set_ylabel(label)
-    legend(figure, 4)
+    rows = -(-len(curves) // 2)
+    figure, axes = new_figure(rows * 3.3 + 0.95, rows, 2, squeeze=False)
+    for ax in axes.flat[len(curves) :]:
+        ax.set_axis_off()
+    for ax, curve in zip(axes.flat, curves, strict=False):
+        _draw_spiral(ax, curve)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=14, fontweight="bold")
+    legend(figure, 3, loc="outside lower center", fontsize=11.5)
     return figure
 
 
 def _draw_spiral(ax: Axes, curve: Drawn) -> None:
-    reach = 1.28 * float(np.abs(curve.truth).max())
-    ax.plot(*curve.truth.T, color=GREY, lw=4, alpha=0.45, label="truth")
-    ax.plot(*curve.seen.T, "o", color=GREY, ms=2.6, label="observed")
-    ax.plot(*curve.window.T, color=PALETTE[0], lw=1.7, label="reconstruction")
-    ax.plot(*curve.after.T, color=PALETTE[1], lw=1.7, ls=DASHES, label="extrapolation")
+    reach = 1.1 * float(max(np.abs(curve.truth).max(), np.abs(curve.seen).max()))
+    ax.plot(*curve.seen.T, "o", color=GREY, ms=3.2, alpha=0.8, label="observed")
+    ax.plot(*curve.window.T, color=PALETTE[0], lw=1.8, label="reconstruction")
+    ax.plot(*curve.after.T, color=PALETTE[1], lw=1.8, ls=DASHES, label="extrapolation")
+    ax.plot(*curve.truth.T, color=GREY, lw=1, label="truth")
+    ax.plot(*curve.truth[0], "s", color=GREY, mfc="none", ms=9, mew=1.8, label="start")
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
-    ax.set_title(curve.title, fontsize=9.5)
+    ax.set_title(curve.title, fontsize=12)
     _bare(ax)
 
 
@@ -67,21 +67,21 @@ Paths = tuple[np.ndarray, np.ndarray]  # curves (n, times, 2), their directions 
 
 def latent_paths(panels: Mapping[str, Paths]) -> Figure:
     """Figure 8c, a panel for each training: latent paths, marked where they begin."""
-    columns = min(5, len(panels))
+    columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    height = min(4.4, rows * (WIDTH / columns + 0.15) + 0.7)
+    height = min(4.4, WIDTH / columns) * rows + 0.8
     figure, axes = new_figure(height, rows, columns, squeeze=False)
     looks = {
         1: ("counter-clockwise", "o", PALETTE[0], "-"),
         -1: ("clockwise", "s", PALETTE[1], DASHES),
     }
-    size, width = (4.5, 0.8) if columns == 1 else (2.2, 0.5)
+    size, width = (4.5, 0.8) if columns == 1 else (2.8, 0.6)
     for ax, (title, (paths, direction)) in zip(axes.flat, panels.items(), strict=False):
         for path, way in zip(paths, direction, strict=True):
             name, marker, color, line = looks[int(way)]
             ax.plot(*path.T, color=color, ls=line, lw=width, alpha=0.6, label=name)
             ax.plot(*path[0], marker, color=color, ms=size, label=f"its start $z_0$, {name}")
-        ax.set_title(title, fontsize=9.5)
+        ax.set_title(title, fontsize=11)
         ax.set(xticks=[], yticks=[])
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
@@ -97,14 +97,14 @@ def morph(curves: np.ndarray, place: Sequence[float], turns: Sequence[float]) ->
     Time runs from violet to orange and from a dot to a cross.
     """
     columns = -(-len(curves) // 2)
-    figure, axes = new_figure(2 * ((WIDTH - 0.3) / columns + 0.3), 2, columns)
+    figure, axes = new_figure(2 * ((WIDTH - 0.3) / columns + 0.4), 2, columns)
     reach = 1.1 * float(np.abs(curves).max())
     for ax, curve, at, turned in zip(axes.flat, curves, place, turns, strict=False):
         first, last = shaded_path(ax, curve, 2)
         ax.plot(*curve[0], "o", color=first, ms=6)
         ax.plot(*curve[-1], "X", color=last, ms=7)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
-        ax.set_title(f"$z$ = {at:.1f}\n{turned:+.1f} turns".replace("-", "\u2212"), fontsize=9.5)
+        ax.set_title(f"$z$ = {at:.1f}\n{turned:+.1f} turns".replace("-", "\u2212"), fontsize=11)
         _bare(ax)
     for ax in axes.flat[len(curves) :]:
         ax.set_axis_off()
@@ -123,7 +123,7 @@ def turning(lines: Mapping[str, Sequence[Line]]) -> Figure:
     ax.axhline(0, color=GREY, lw=1, ls=":")
     ax.set(xlabel="latent coordinate", ylabel="turns, counter-clockwise positive")
     ax.grid(axis="y")
-    legend(figure, 2)
+    legend(figure, 3)
     return figure
 
 
@@ -137,16 +137,16 @@ def roll_out(
 
     Of a model as many radii (times,) as it has trainings; "truth" among them is drawn in grey.
     """
-    figure = Figure(figsize=(WIDTH, 5.2))
+    figure = Figure(figsize=(WIDTH, 6))
     places: list[Any] = [list(curves), ["radius"] * len(curves)]
-    axes = figure.subplot_mosaic(places, height_ratios=[1, 1.7])
+    axes = figure.subplot_mosaic(places, height_ratios=[1, 1.45])
     reach = 1.15 * max(float(np.abs(path).max()) for path in [truth, *curves.values()])
     for index, (name, path) in enumerate(curves.items()):
         ax = axes[name]
         ax.plot(*truth.T, color=GREY, lw=3, alpha=0.45)
         ax.plot(*path.T, color=look_of(index)["color"], lw=1.2)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
-        ax.set_title(name, fontsize=9.5)
+        ax.set_title(name, fontsize=11)
         _bare(ax)
     _radii(axes["radius"], turns, radius, list(curves))
     legend(figure, 3)
@@ -164,25 +164,26 @@ def _radii(ax: Axes, turns: np.ndarray, radius: Mapping[str, Any], names: list[s
     ax.grid(axis="y")
 
 
-def rmse_and_ratio(
+def ratios(
     observed: Sequence[int],
-    rmse: Mapping[str, Sequence[Estimate]],
-    ratio: Mapping[str, Sequence[Estimate]],
+    panels: Mapping[str, Mapping[str, Sequence[Estimate]]],
     paper: Sequence[float],
 ) -> Figure:
-    """Table 2: extrapolation RMSE of each model, and RNN over latent ODE beside the paper's ratio.
+    """Table 2: the RMSE of an RNN over that of a latent ODE, a panel for each pair of models.
 
-    Every sequence has one entry per number of observed points.
+    Each family of spirals has one estimate per number of observed points, and so has the paper.
     """
-    figure, (left, right) = new_figure(5.2, 1, 2)
-    for ax, rows in ((left, rmse), (right, ratio)):
-        estimates(ax, observed, rows, list(rows))
-        ax.set_xlabel("observed points of 100")
-    right.plot(paper, "_", color=GREY, ms=34, mew=2.2)
-    right.plot([], [], "_", color=GREY, ms=15, mew=2.2, label="paper")
-    right.axhline(1, color=GREY, lw=1, ls=":")
-    left.set(title="extrapolation", ylabel="RMSE (units of the plane)")
-    right.set(title="RNN over latent ODE", ylabel="ratio of RMSE")
-    for ax in (left, right):  # a legend for each, since a look means another thing there
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9, frameon=False)
+    rows = -(-len(panels) // 2)
+    figure, axes = new_figure(rows * 2.7 + 0.5, rows, 2, squeeze=False, sharex=True, sharey=True)
+    for ax, (title, families) in zip(axes.flat, panels.items(), strict=False):
+        estimates(ax, observed, families, list(families))
+        ax.plot(paper, "_", color=GREY, ms=30, mew=2.2)
+        ax.plot([], [], "_", color=GREY, ms=15, mew=2.2, label="paper")
+        ax.axhline(1, color=GREY, lw=1.2, ls=":")
+        ax.set_title(title)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    figure.supxlabel("observed points of 100", fontsize=11)
+    figure.supylabel("RMSE of the RNN / of the latent ODE", fontsize=11)
+    legend(figure, 3)
     return figure

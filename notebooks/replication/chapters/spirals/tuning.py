@@ -50,5 +50,14 @@ def best(losses: Losses) -> dict[str, float]:
     return {model: min(row, key=lambda rate: row[rate]) for model, row in losses.items()}
 
 
+def at_edge(losses: Losses) -> dict[str, str]:
+    """The models whose best rate ends the grid, `lower` or `upper`: one beyond may be better."""
+    found = {}
+    for model, rate in best(losses).items():
+        if rate in (ends := (min(losses[model]), max(losses[model]))):
+            found[model] = ("lower", "upper")[ends.index(rate)]
+    return found
+
+
 if __name__ == "__main__":
     write(search(SETTING, GRID, STARTS))
