@@ -39,5 +39,12 @@ def placed(values: Sequence[float], accept: Sequence[float]) -> str:
     return f"{where} {_all(len(values))}"
 
 
+def ranged(values: Sequence[float], digits: int = 2) -> str:
+    """A mean with the least and the largest value, of each seed one: `6.3 (5.2 to 8)`."""
+    three = (min(values), fmean(values), max(values))
+    low, mean, high = (f"{float(f'{value:.{digits}g}'):g}" for value in three)
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
 def _all(seeds: int) -> str:
     return f"in all {seeds} seeds" if seeds > 1 else "in the one seed"

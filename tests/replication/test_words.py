@@ -2,7 +2,7 @@
 
 import pytest
 
-from replication.words import changed
+from replication.words import changed, ranged
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,10 @@ from replication.words import changed
 )
 def test_the_data_choose_the_words(before, after, words):
     assert changed(before, after).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), [([5.2, 8.0, 6.3], "6.5 (5.2 to 8)"), ([284.0], "280"), ([3, 3], "3")]
+)
+def test_a_mean_stands_beside_the_least_and_the_largest(values, words):
+    assert ranged(values) == words
