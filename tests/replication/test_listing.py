@@ -41,9 +41,7 @@ class Double:
 
 def test_a_class_is_shown_without_its_docstrings():
     text = listing(Double).data.partition("Double\n")[2]
-    assert text == (
-        "class Double:\n    def __call__(self, value):\n        return 2 * value\n```"
-    )
+    assert text == ("class Double:\n    def __call__(self, value):\n        return 2 * value\n```")
 
 
 def test_what_a_function_does_not_define_is_refused():
