@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ PARTS = {
     "t1": r"end $t_1$",
 }
 COORDINATES = ("angle | friction", "velocity | gravity")
-Rows = Sequence[Mapping[str, Any]]
+Rows: TypeAlias = Sequence[Mapping[str, Any]] | pd.DataFrame
 
 
 def three_integrals(
@@ -134,9 +134,9 @@ def drift_against_tolerance(fields: Mapping[str, Rows], ways: Mapping[str, str])
     rows of `way`, `tolerance` and `drift`, one for each seed.
     """
     figure, axes = new_figure(4.6, 1, len(ways), sharex=True, sharey=True, squeeze=False)
-    rows = [{**row, "field": field} for field, own in fields.items() for row in own]
+    rows = _stacked("field", fields)
     for ax, (title, way) in zip(axes[0], ways.items(), strict=True):
-        chosen = [row for row in rows if row["way"] == way]
+        chosen = rows[rows["way"] == way]
         _draw(ax, chosen, "field", "tolerance", "drift")
         _finish_tolerance(ax, chosen)
         ax.set_title(title)
@@ -166,12 +166,17 @@ def gap_against_tolerance(blocks: Mapping[str, Rows]) -> Figure:
     Each block maps to rows of `tolerance` and `gap`, one for each network.
     """
     figure, ax = new_figure(4.2)
-    rows = [{**row, "block": block} for block, own in blocks.items() for row in own]
+    rows = _stacked("block", blocks)
     _draw(ax, rows, "block", "tolerance", "gap")
     _finish_tolerance(ax, rows)
     ax.set_ylabel("gap between the gradients, relative")
     legend(figure, 4)
     return figure
+
+
+def _stacked(name: str, groups: Mapping[str, Rows]) -> pd.DataFrame:
+    """The rows of all groups, each with its group in the column ``name``."""
+    return pd.concat([pd.DataFrame(rows).assign(**{name: key}) for key, rows in groups.items()])
 
 
 def _draw(ax: Axes, rows: Rows, by: str, along: str, value: str) -> None:
@@ -186,7 +191,7 @@ def _draw(ax: Axes, rows: Rows, by: str, along: str, value: str) -> None:
 
 def _finish_tolerance(ax: Axes, rows: Rows) -> None:
     """Logarithmic axes, and the line where the value is the tolerance."""
-    tolerances = [row["tolerance"] for row in rows]
+    tolerances = pd.DataFrame(rows)["tolerance"]
     guide(ax, [min(tolerances), max(tolerances)], "the tolerance")
     ax.set(xscale="log", yscale="log", xlabel="tolerance")
     for axis in (ax.xaxis, ax.yaxis):

@@ -10,6 +10,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from replication.plots import guide, legend
 from replication.style import GREY, PALETTE, look_of, new_figure
 
+METHODS = ("euler", "midpoint", "bosh3", "rk4", "dopri5")  # each has one look in all figures
+
 
 def depth_against_state(
     residual: Mapping[str, Any], ode: Mapping[str, Any], *, limits: tuple[float, float]
@@ -42,18 +44,18 @@ def depth_against_state(
 def error_against_step(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Global error against step size on logarithmic axes, with a line of the fitted order.
 
-    Each curve maps `step` and `error` (equal lengths, largest step first; the same steps for all)
-    and `order`, its fitted slope.
+    Each curve maps `step` and `error` (equal lengths, largest step first) and `order`, its fitted
+    slope.
     """
     figure, ax = new_figure(4.6)
-    for index, (name, curve) in enumerate(curves.items()):
-        look = {**look_of(index), "linestyle": "-"}
+    for name, curve in curves.items():
+        look = _look(name)
         step, error = np.asarray(curve["step"]), np.asarray(curve["error"])
         ax.loglog(step, error, **look, label=f"{name}, slope {curve['order']:.2f}")
         fitted = error[-1] * (step / step[-1]) ** curve["order"]
         ax.loglog(step, fitted, color=GREY, lw=0.9, ls="--", zorder=1)
     ax.set(xlabel="step size h (units of time)", ylabel="error at the end point")
-    ax.xaxis.set_major_locator(FixedLocator(step.tolist()))
+    ax.xaxis.set_major_locator(FixedLocator(max((c["step"] for c in curves.values()), key=len)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(lambda h, _: f"{h:g}" if h >= 1 else f"1/{round(1 / h)}")
     ax.grid(axis="y")
@@ -69,7 +71,7 @@ def work_and_precision(
     Adaptive curves map `tolerance`, `error` and `nfe`; fixed-step ones `error` and `nfe`.
     """
     figure, (left, right) = new_figure(4.4, 1, 2, sharey=True)
-    looks = {name: {**look_of(index), "linestyle": "-"} for index, name in enumerate(fixed)}
+    looks = {name: _look(name) for name in fixed}
     for name, curve in fixed.items():
         right.loglog(curve["nfe"], curve["error"], **{**looks[name], "linestyle": ":"}, mfc="none")
         right.plot([], [], **looks[name], label=name)
@@ -85,3 +87,7 @@ def work_and_precision(
         ax.grid(axis="y")
     legend(figure, 4)
     return figure
+
+
+def _look(method: str) -> dict[str, Any]:
+    return {**look_of(METHODS.index(method)), "linestyle": "-"}
