@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import preregistration
 import pytest
@@ -464,6 +465,9 @@ def test_what_the_start_page_says_has_words_for_each_of_its_tests():
     main = {group[0].claim.number: rules.main_tests(group) for group in rules.by_claim(tests)}
     assert {row.claim.id for number in rules.HEADLINES for row in main[number]} <= set(cards.SAID)
     assert [number for number, _, _ in start.CARDS.values()] == list(rules.HEADLINES)
+    for stem, figure in (start.HERO, *(place for _, *place in start.CARDS.values())):
+        notebook = nbformat.read(Profile("paper").notebooks / f"{stem}.ipynb", as_version=4)
+        assert start.drawn(notebook, figure)
     parity = cards.SAID["mnist-parity-paired"]
     assert "0.12 points less often" in parity(-0.12) and "0.12 points more often" in parity(0.12)
 

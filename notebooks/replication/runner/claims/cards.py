@@ -16,15 +16,12 @@ def _more(points: float) -> str:
 
 
 SAID: Mapping[str, Callable[[float], str]] = {  # by test: true whatever its number is
-    "latent-ode-30": lambda x: (
-        f"From 30 of 100 points, the error of an RNN that is not told the times is {_times(x)} that"
-        " of a latent ODE that is"
-    ),
     "latent-ode-30-told": lambda x: (
-        f"From 30 of 100 points and their times, the RNN's error is {_times(x)} that of the latent "
-        "ODE"
+        f"From 30 of 100 points and their times, the RNN's error is {_times(x)} the latent ODE's"
     ),
-    "latent-ode-30-untold": lambda x: f"Where neither is told the times, it is {_times(x)} that",
+    "latent-ode-30-untold": lambda x: (
+        f"Where neither is told the times, it is {_times(x)} the latent ODE's"
+    ),
     "mnist-parity-paired": lambda x: (
         f"On the test digits of MNIST, the ODE-Net errs {_more(x)} often than the ResNet"
     ),
