@@ -38,7 +38,7 @@ def test_every_public_name_tells_its_arguments_and_gives_an_example(name):
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param("your-network.md", marks=pytest.mark.slow), "torchdiffeq.md"]
+    "page", [pytest.param("your-network.md", marks=pytest.mark.slow), "torchdiffeq.md", "index.md"]
 )
 def test_every_block_of_code_on_the_page_runs_in_its_order(traced, page, capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "book" / page).read_text(), re.S | re.M)

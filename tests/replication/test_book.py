@@ -36,14 +36,14 @@ def glued(name: str, mime: str, value: str) -> NotebookNode:
 
 MNIST = executed(
     v4.new_markdown_cell(
-        "# MNIST\n\nThe claim {cite:p}`chen2018neural`, {numref}`fig-depth`, and $$h' = f(h, t)$$."
+        "# MNIST\n\nThe claim {cite:p}`chen2018neural`, {numref}`fig-errors`, and $$h' = f(h, t)$$."
         "\n\nSee {doc}`06_flows`, {doc}`flows <06_flows>` and {doc}`the end <10_verdicts>`."
         "\n\n```{glue} verdicts_03_mnist\n:doc: 10_verdicts.ipynb\n```"
     ),
     shows(
         {"image/svg+xml": PLOT},
         mystnb={
-            "figure": {"caption": "Trajectories.", "name": "fig-depth"},
+            "figure": {"caption": "Trajectories.", "name": "fig-errors"},
             "image": {"alt": "Trajectories", "classes": "dark-light"},
         },
     ),
@@ -53,6 +53,7 @@ VERDICTS = executed(
     v4.new_markdown_cell("# Verdicts"),
     glued("verdict_counts", "text/plain", "'1 supported, 2 not run'"),
     glued("verdict_table", "text/html", "<table><tr><td>Parity</td></tr></table>"),
+    glued("card_C3", "text/html", "<p>Hardly more errors</p>"),
     glued("verdicts_03_mnist", "text/html", "<table><tr><td>Digits</td></tr></table>"),
 )
 FAILED = executed(v4.new_code_cell("1 / 0", outputs=[v4.new_output("error", ename="E", evalue="")]))
@@ -97,12 +98,14 @@ def built(clone) -> Path:
 @pytest.mark.slow
 def test_a_book_names_its_run_and_shows_its_chapters_and_their_verdicts(built):
     start = (built / "index.html").read_text()
-    assert "<strong>smoke</strong>: a rerun. Commit 01234567 with changes." in start
+    assert "A rerun, profile <strong>smoke</strong>: not the published evidence." in start
+    assert "<p>A rerun, profile smoke, commit 01234567 with changes.</p>" in start
     assert "1 supported, 2 not run" in start and "<td>Parity</td>" in start
     page = (built / "chapters/03_mnist.html").read_text()
     assert page.count("<table") == 2 and "| ODE-Net" not in page and "<td>Digits</td>" in page
     links = {link for _, link in Page(built / "index.html").links}
-    assert {"chapters/03_mnist.html", "chapters/10_verdicts.html"} <= links
+    assert {"chapters/03_mnist.html#fig-errors", "chapters/10_verdicts.html"} <= links
+    assert start.count("<p>Hardly more errors</p>") == 1 and start.count('alt="Trajectories"') == 1
     assert not (built / "old.html").exists()
 
 

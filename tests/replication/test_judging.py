@@ -29,7 +29,7 @@ def test_the_interval_is_the_90_per_cent_one_on_the_scale_of_the_claim(there, sc
     found = estimated([there(value) for value in THREE], scale)
     assert found.mean == pytest.approx(there(2))
     assert found.ends == pytest.approx((there(2 - HALF), there(2 + HALF)), rel=1e-6)
-    assert found.text.endswith("], n\u00a0=\u00a03")
+    assert found.text().endswith("], n\u00a0=\u00a03")
 
 
 def test_a_bound_to_one_side_holds_nineteen_times_in_twenty():
@@ -48,14 +48,30 @@ def test_a_correlation_stays_within_one_even_where_a_seed_reached_it():
 @pytest.mark.parametrize(
     ("values", "text", "ends"),
     [
-        ([1.0] * 7 + [0.0] * 3, "7 of 10 [0.393,\u00a00.913]", (0.3934, 0.9127)),
-        ([0.0] * 5, "0 of 5 [0,\u00a00.451]", (0, 1 - 0.05**0.2)),
-        ([1.0] * 5, "5 of 5 [0.549,\u00a01]", (0.05**0.2, 1)),
+        ([1.0] * 7 + [0.0] * 3, "7 of 10 seeds [0.393,\u00a00.913]", (0.3934, 0.9127)),
+        ([0.0] * 5, "0 of 5 seeds [0,\u00a00.451]", (0, 1 - 0.05**0.2)),
+        ([1.0] * 5, "5 of 5 seeds [0.549,\u00a01]", (0.05**0.2, 1)),
     ],
 )
 def test_a_share_has_the_interval_of_clopper_and_pearson(values, text, ends):
     found = estimated(values, "share")
-    assert found.text == text and found.ends == pytest.approx(ends, abs=1e-4)
+    assert found.text() == text and found.ends == pytest.approx(ends, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "text"),
+    [
+        ("9.39", "tolerances", "9.39\u00a0tolerances"),
+        ("at least 1", "points", "at least 1\u00a0point"),
+        ("0.4 to 0.6", "×", "0.4 to 0.6×"),
+        ("0.62", "%", "0.62%"),
+        ("1", "of the cells", "1\u00a0of the cells"),
+        ("1.5", "", "1.5"),
+    ],
+)
+def test_a_number_is_read_with_its_unit(number, unit, text):
+    assert intervals.in_units(number, unit) == text
+    assert intervals.Estimate(1.0, None, number, ", n").text(unit) == f"{text}, n"
 
 
 def test_a_share_is_made_of_zeros_and_ones():
@@ -66,16 +82,16 @@ def test_a_share_is_made_of_zeros_and_ones():
 @pytest.mark.parametrize("scale", ["linear", "log", "correlation"])
 def test_what_is_the_same_in_all_seeds_decides_without_an_interval(scale):
     found = estimated([0.9, 0.9, 0.9 + 1e-12], scale)
-    assert (found.ends, found.text) == ((0.9, 0.9), "0.9, the same in all 3 seeds")
+    assert (found.ends, found.text()) == ((0.9, 0.9), "0.9, the same in all 3 seeds")
     assert estimated([0.0, 0.0]).ends == (0, 0)
 
 
 def test_a_plain_number_decides_alone_and_an_interval_of_its_own_as_it_is():
     plain = intervals.estimated(1.5, "log")
-    assert (plain.ends, plain.text) == ((1.5, 1.5), "1.5")
+    assert (plain.ends, plain.text()) == ((1.5, 1.5), "1.5")
     own = intervals.estimated(OWN, "log")
     assert (own.mean, own.ends) == (1.5, (1.0, 2.0))
-    assert own.text == "1.5 [1,\u00a02], bootstrap over digits"
+    assert own.text() == "1.5 [1,\u00a02], bootstrap over digits"
 
 
 @pytest.mark.parametrize(

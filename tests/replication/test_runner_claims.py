@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import preregistration
 import pytest
@@ -13,8 +14,8 @@ import toy_clone
 import yaml
 from toy_clone import job, settle
 
-from replication.runner import estimate
-from replication.runner.claims import agreement, page, rules, verdicts
+from replication.runner import estimate, start
+from replication.runner.claims import agreement, cards, page, rules, verdicts
 from replication.runner.profiles import Profile
 
 INF = math.inf
@@ -52,11 +53,18 @@ def load(folder, content):
 
 
 def test_rows_are_read_in_the_order_of_the_topics(tmp_path):
-    more = {"printed": 0.1, "figure": "fig-gap", "needs": ["epochs", "machine"], "scale": "log"}
+    more = {
+        "unit": "points",
+        "printed": 0.1,
+        "figure": "fig-gap",
+        "needs": ["epochs", "machine"],
+        "scale": "log",
+    }
     first, second, beyond = load(tmp_path, text(EXTRA, PLAIN, ROW | more)).claims
     assert (first.accept, first.stem, first.name) == ((-INF, 2.0), "01_good", "gap")
     assert (first.topic, first.title, first.printed) == ("Toys", "Gaps are small", 0.1)
     assert (first.needs, first.scale) == (["epochs", "machine"], "log")
+    assert (first.unit, second.unit) == ("points", "")
     assert (second.number, second.printed, second.scale) == ("C2", None, "linear")
     assert (beyond.number, beyond.topic) == ("P1", "Ours")
     assert [row.beyond for row in (first, second, beyond)] == [False, False, True]
@@ -168,10 +176,10 @@ def test_a_metric_is_judged_on_the_scale_of_its_row(clone):
     found = []
     for scale in ("linear", "share"):
         (clone / "book/claims.yml").write_text(text(ROW | {"accept": [-0.3, 1], "scale": scale}))
-        found += [(row.verdict, row.estimate.text) for row in judged(clone)]
+        found += [(row.verdict, row.estimate.text()) for row in judged(clone)]
     assert found == [
         ("inconclusive", "0.667 [-0.307,\u00a01.64], n\u00a0=\u00a03"),
-        ("supported", "2 of 3 [0.135,\u00a00.983]"),
+        ("supported", "2 of 3 seeds [0.135,\u00a00.983]"),
     ]
 
 
@@ -334,7 +342,7 @@ def cells(html):
 @pytest.fixture
 def shown(clone):
     """A clone whose first two tests were published, and its verdicts."""
-    again = ROW | {"id": "again", "figure": "fig-gap"}
+    again = ROW | {"id": "again", "figure": "fig-gap", "unit": "points"}
     figure = {"mystnb": {"figure": {"name": "fig-gap"}}}
     path = clone / "notebooks/01_good.ipynb"
     source = json.loads(path.read_text())
@@ -349,13 +357,15 @@ def test_the_table_has_each_test_with_links_to_reasons_and_figures(shown):
     html = page.table(shown[1])
     assert "3 tests of 2 claims: 2 supported, 1 not run." in html
     heads, topic, first, again, plain = cells(html)
-    assert len(heads) == 6 and topic[0].startswith("Toys<")
+    assert len(heads) == 5 and topic[0].startswith("Toys<")
     assert '<a href="#why-c1">C1</a> The gap is &lt; 2' in first[0]
-    assert "✓ supported" in first[1] and "1 [0.831," in first[2] and "at most 2" in first[3]
+    assert "✓ supported" in first[1] and "at most 2<" in first[3]
+    assert '<span class="number">1</span><span class="spread"> [0.831,' in first[2]
     assert first[4].startswith("Table 1: gap 0.1, other about 2")
-    assert '<a href="01_good.html">1</a>' in first[5]
-    assert '<a href="01_good.html#fig-gap">1</a>' in again[5]
-    assert "– not run" in plain[1] and plain[5].startswith("3</td>")
+    assert '(<a href="01_good.html">chapter\u00a01</a>)' in first[0]
+    assert '(<a href="01_good.html#fig-gap">chapter\u00a01</a>)' in again[0]
+    assert "1\u00a0point<" in again[2] and "at most 2\u00a0points<" in again[3]
+    assert "– not run" in plain[1] and "(chapter\u00a03)" in plain[0]
 
 
 def test_a_rerun_stands_beside_the_published_verdicts(shown):
@@ -364,11 +374,11 @@ def test_a_rerun_stands_beside_the_published_verdicts(shown):
     html = page.table(published, rerun(root))
     heads, _, first, _, plain = cells(html)
     assert [head.split("<")[0] for head in heads][2:5] == ["published", "this run", "agreement"]
-    assert "✓ supported" in first[1] and "1 [0.831," in first[2] and "–" in first[3]
+    assert "✓ supported" in first[1] and " [0.831," in first[2] and "–" in first[3]
     assert first[4].startswith("not comparable: not run") and "at most 2" in first[5]
-    assert first[6].startswith("1</td>")  # this run has no such chapter
+    assert "(chapter\u00a01)" in first[0]  # this run has no such chapter
     assert "– not run" in plain[1] and "2.5" in plain[3]
-    assert plain[4].startswith("not comparable: not pub") and '"03_plain.html">3<' in plain[6]
+    assert plain[4].startswith("not comparable: not pub") and '"03_plain.html">chap' in plain[0]
     for part in (
         page.tests(published, "01_good", rerun(root)),
         page.summary(published, rerun(root)),
@@ -382,13 +392,14 @@ def test_the_tests_of_a_chapter_lead_to_the_page_of_the_verdicts(shown):
     assert '<a href="10_verdicts.html#why-c1">C1</a>' in rows[0][0]
 
 
-def test_the_summary_has_a_row_for_each_claim_under_the_verdict_of_its_main_test(shown):
+def test_the_summary_has_a_row_for_each_claim_and_words_for_its_further_tests(shown):
     html = page.summary(shown[1], page="v.html")
-    heads, supported, first, waiting, plain = cells(html)
-    assert "✓ supported" in supported[0] and "– not run" in waiting[0]
+    heads, topic, first, plain = cells(html)
+    assert topic[0].startswith("Toys<") and len(heads) == len(first) == len(plain) == 4
+    assert "✓ supported" in first[1] and "– not run" in plain[1]
     assert '<a href="v.html#why-c1">C1</a> Gaps are small' in first[0]
-    assert 'title="The gap is &lt; 2: supported" aria-label' in first[3]
-    assert "All is &lt;plain&gt;" in plain[0]
+    assert 'href="v.html#why-c1">1 further test: supported</a>' in first[0]
+    assert "All is &lt;plain&gt;" in plain[0] and "further" not in plain[0]
 
 
 def main(root, **more):
@@ -401,21 +412,18 @@ def main(root, **more):
 
 def test_a_claim_whose_main_tests_disagree_is_mixed_and_shows_them_all(shown):
     html = page.summary(main(shown[0], given_up=["C2"]))
-    heads, mixed, first, second, waiting, plain = cells(html)
-    assert mixed[0].endswith("◐ mixed</span></td></tr>\n") and "C2" in plain[0]
-    assert "– not run</span>, given up by the authors themselves" in waiting[0]
-    assert "C1</a> Gaps are small<br>" in first[0] and "✓</abbr> The gap is &lt; 2" in first[0]
-    assert "C1</a>†" in second[0] and "✗</abbr> The gap is &gt; 2" in second[0]
-    assert "at most 2" in first[2] and "at least 2" in second[2]
-    assert [row[3].count("<abbr") for row in (first, second)] == [0, 1]
+    heads, topic, mixed, first, second, given_up, plain = cells(html)
+    assert "C1</a> Gaps are small" in mixed[0] and "1 further test: supported" in mixed[0]
+    assert "◐ mixed" in mixed[1] and "✓ supported" in first[1] and "✗ not supported" in second[1]
+    assert first[0].startswith("The gap is &lt; 2<") and second[0].startswith("The gap is &gt; 2†")
+    assert "at most 2" in first[3] and "at least 2" in second[3]
+    assert given_up[0].startswith("Given up by the authors themselves") and "C2" in plain[0]
 
 
 def test_a_test_written_after_a_look_has_a_mark_with_a_note(shown):
     verdicts = main(shown[0])
     for html in (page.tests(verdicts, "01_good"), page.summary(verdicts), page.table(verdicts)):
-        assert html.count("C1</a>†") == 1 and html.endswith(
-            "written after a look at such numbers.</p>"
-        )
+        assert html.count("†") == 2 and html.endswith("written after a look at such numbers.</p>")
     assert "†" not in page.table(shown[1]) and page.table([]) == "<p>There is none.</p>"
 
 
@@ -433,6 +441,35 @@ def test_what_chance_may_do_counts_the_tests_with_an_interval(shown):
     words = page.chance(main(shown[0]))
     assert words.startswith("Of these 5 tests 4 are judged by an interval.")
     assert "at most 5%, so on average 0.2 or fewer of the 4" in words
+
+
+def test_a_card_says_in_words_what_was_found_and_whether_anything_was(shown, monkeypatch):
+    root, published = shown
+    monkeypatch.setitem(cards.SAID, "gap-small", lambda x: f"The gap is {x:.1f}")
+    assert page.card(published, "C1") == (
+        '<p class="finding">The gap is 1.0; the claim needs at most 2. '
+        '<span class="verdict supported">✓ supported</span></p>'
+    )
+    waiting = page.card(published, "C2")
+    assert "Claimed, but not measured yet: " in waiting and "– not run" in waiting
+    settle(job(root, "03_plain"), x=1)
+    assert "Not measured in this run: The gap" in page.card(published, "C1", rerun(root))
+    settle(job(root), gap=estimate([2.5]))
+    found = page.card(published, "C1", rerun(root))
+    assert "The gap is 2.5. With the published run: differs." in found
+
+
+def test_what_the_start_page_says_has_words_for_each_of_its_tests():
+    kept = rules.read(Profile("paper").claims)
+    tests = [verdicts.Verdict(row, "not run", None) for row in (*kept.claims, *kept.planned)]
+    main = {group[0].claim.number: rules.main_tests(group) for group in rules.by_claim(tests)}
+    assert {row.claim.id for number in rules.HEADLINES for row in main[number]} <= set(cards.SAID)
+    assert [number for number, _, _ in start.CARDS.values()] == list(rules.HEADLINES)
+    for stem, figure in (start.HERO, *(place for _, *place in start.CARDS.values())):
+        notebook = nbformat.read(Profile("paper").notebooks / f"{stem}.ipynb", as_version=4)
+        assert start.drawn(notebook, figure)
+    parity = cards.SAID["mnist-parity-paired"]
+    assert "0.12 points less often" in parity(-0.12) and "0.12 points more often" in parity(0.12)
 
 
 def test_the_details_have_what_was_expected_what_was_before_and_what_is_planned(shown):
@@ -478,8 +515,8 @@ def test_reasons_and_the_table_of_the_readme_are_markdown(shown):
     assert '\n\n<span id="why-c2"></span>**C2. All is <plain>**' in details
     lines = page.brief(shown[1][1:]).splitlines()
     assert lines[2] == (
-        "| C1 Gaps are small | gap 0.1, other about 2 | 1 [0.831, 1.17], n = 3 | at most 2 "
-        "| ✓ supported |"
+        "| C1 Gaps are small | gap 0.1, other about 2 | 1 point [0.831, 1.17], n = 3 "
+        "| at most 2 points | ✓ supported |"
     )
     assert lines[3].endswith("| – | 2 to 3 | – not run |") and len(lines) == 4
     assert [page.drawn(row)["value"] for row in shown[1]] == [pytest.approx(1.0)] * 2 + [None]

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from jinja2 import Template
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from replication.runner import first_edition
+from replication.runner import first_edition, start
 from replication.runner.files import write
 from replication.runner.pdf import print_site
 from replication.runner.profiles import EVIDENCE, Profile, checkout
@@ -44,8 +44,11 @@ def build(root: Path, profile: str, *, pdf: bool = False) -> Path:
     _stage(root / "book", chapters, source, absent=set(run.stems) - set(chapters))
     colab = Template((source / "_colab.md").read_text(encoding="utf-8"))
     write(source / "_colab.md", colab.render(clone=clone, stems=chapters))
+    start.fill(source / "_start.md", chapters)
     files = {"records": [f"records/{path.name}" for path in records], "pdf": PDF if pdf else None}
-    _configure(source / "_config.yml", _banner(run.name, records), clone, files)
+    found = [record for record in map(load, records) if record]
+    foot = {"clone": asdict(clone), **files, "run": _origin(run.name, found)}
+    _configure(source / "_config.yml", _banner(run.name, found), clone, foot)
     _render(source)
     site = source / "_build/html"
     _attach(root, records, site)
@@ -121,13 +124,18 @@ def _unlinked(text: str, absent: Set[str]) -> str:
     return GLUED.sub(missed, LINK.sub(words, text))
 
 
-def _banner(profile: str, records: list[Path]) -> str:
-    """One line that says which run the reader looks at."""
-    found = [record for record in map(load, records) if record]
-    commits = ", ".join(sorted({_commit(record["provenance"]) for record in found}) or ["unknown"])
-    standing = "the published evidence" if profile == EVIDENCE else "a rerun"
-    line = f"Profile <strong>{profile}</strong>: {standing}. Commit {commits}."
-    return first_edition.banner(found, commits) or line
+def _banner(profile: str, records: Sequence[Mapping]) -> str:
+    """The line over each page of a book that a reader must not take for the evidence as it is."""
+    if profile != EVIDENCE:
+        return f"A rerun, profile <strong>{profile}</strong>: not the published evidence."
+    return first_edition.banner(records) or ""
+
+
+def _origin(profile: str, records: Sequence[Mapping]) -> str:
+    """Which run the book shows, for the foot of each page."""
+    commits = sorted({_commit(record["provenance"]) for record in records}) or ["unknown"]
+    run = "The published run" if profile == EVIDENCE else f"A rerun, profile {profile}"
+    return f"{run}, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}"
 
 
 def _commit(provenance: Mapping) -> str:
@@ -135,10 +143,10 @@ def _commit(provenance: Mapping) -> str:
     return commit[:8] + (" with changes" if provenance["dirty"] else "")
 
 
-def _configure(path: Path, banner: str, clone: Repository, files: Mapping) -> None:
+def _configure(path: Path, banner: str, clone: Repository, foot: Mapping) -> None:
     config = yaml.safe_load(path.read_text())
     config["html"]["announcement"] = banner
-    config["sphinx"]["config"]["html_context"] |= {"clone": asdict(clone), **files}
+    config["sphinx"]["config"]["html_context"] |= foot
     if clone.address:
         config["html"] |= {"use_repository_button": True, "use_issues_button": True}
         place = {"url": clone.address, "path_to_book": "book", "branch": clone.branch}

@@ -12,8 +12,8 @@ NOTE = (
     "The first edition stays as it was made. The run that replaces it: make replicate PROFILE=paper"
 )
 LINE = (
-    "<strong>First edition</strong>: made at {commits}, by code that has been rearranged since. "
-    "A second edition is being written; its run will replace these numbers."
+    "<strong>First edition</strong>: a second is being written, and its run will replace these "
+    "numbers."
 )
 
 
@@ -30,6 +30,6 @@ def precedes(record: Mapping[str, Any], predicted: str) -> bool:
     return made(record) and bool(predicted)
 
 
-def banner(records: Iterable[Mapping[str, Any]], commits: str) -> str | None:
+def banner(records: Iterable[Mapping[str, Any]]) -> str | None:
     """The line over each page of a book with a chapter of the first edition, else None."""
-    return LINE.format(commits=commits) if any(map(made, records)) else None
+    return LINE if any(map(made, records)) else None

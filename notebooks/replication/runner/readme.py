@@ -10,8 +10,8 @@ from replication.runner.claims.rules import HEADLINES, by_claim, main_tests
 from replication.runner.claims.verdicts import judged, totals
 from replication.runner.files import write
 from replication.runner.profiles import EVIDENCE, Profile
+from replication.runner.start import HERO, drawn, svg
 
-FIGURE = ("05_spirals", "fig-spirals")
 PLACE = re.compile(r"(?<=<!-- verdicts -->\n).*(?=<!-- end of verdicts -->)", re.DOTALL)
 
 
@@ -38,9 +38,13 @@ def shown(root: Path) -> dict[Path, str]:
 
 
 def picture(root: Path) -> str:
-    """The SVG of the figure as its published chapter holds it."""
-    stem, name = FIGURE
+    """The SVG of the start page's figure, as its published chapter holds it.
+
+    Raises LookupError if the chapter does not draw it.
+    """
+    stem, name = HERO
     chapter = nbformat.read(Profile(EVIDENCE, root).chapters / f"{stem}.ipynb", as_version=4)
-    notes = [cell.metadata.get("mystnb", {}).get("figure", {}) for cell in chapter.cells]
-    place = [note.get("name") for note in notes].index(name)
-    return chapter.cells[place].outputs[-1].data["image/svg+xml"]
+    cell = drawn(chapter, name)
+    if cell is None:
+        raise LookupError(f"the published {stem} does not draw {name}")
+    return svg(cell)

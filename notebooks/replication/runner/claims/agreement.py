@@ -10,7 +10,13 @@ from typing import Any
 from scipy.special import stdtrit
 from scipy.stats import fisher_exact
 
-from replication.runner.claims.intervals import NO_LOGARITHM, estimated, successes, transform
+from replication.runner.claims.intervals import (
+    NO_LOGARITHM,
+    Estimate,
+    estimated,
+    successes,
+    transform,
+)
 from replication.runner.claims.rules import MACHINE, Claim, by_claim, main_tests
 from replication.runner.claims.verdicts import Verdict, aligned, judged
 from replication.runner.metrics import Metric
@@ -31,9 +37,16 @@ class Agreement:
     word: str
     reason: str = ""  # why they cannot be compared
 
+    @property
+    def estimate(self) -> Estimate | None:
+        """One's own on the scale of the claim."""
+        return None if self.mine is None else estimated(self.mine, self.claim.scale)
+
     def shown(self, metric: Metric | None) -> str:
         """One of the two metrics for people, on the scale of the claim."""
-        return "–" if metric is None else estimated(metric, self.claim.scale).text
+        if metric is None:
+            return "–"
+        return estimated(metric, self.claim.scale).text(self.claim.unit)
 
 
 def agreement(root: Path, records: Path) -> list[Agreement]:

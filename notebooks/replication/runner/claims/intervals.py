@@ -7,7 +7,7 @@ from statistics import fmean, median
 
 from scipy.special import betaincinv
 
-from replication.runner.metrics import Metric, half_width, spanned
+from replication.runner.metrics import Metric, half_width
 
 LEVEL = 0.95  # of a bound to one side; the two bounds make a 90% interval
 SAME = 1e-9  # relative: what rounding leaves of equal values
@@ -25,8 +25,13 @@ class Estimate:
 
     mean: float
     ends: tuple[float, float] | None
-    text: str
+    value: str
+    spread: str = ""  # its interval, and the number of seeds
     missing: str = ""
+
+    def text(self, unit: str = "") -> str:
+        """On one line: `9.39 tolerances [4.22, 14.6], n = 5`."""
+        return in_units(self.value, unit) + self.spread
 
 
 def estimated(metric: Metric, scale: str) -> Estimate:
@@ -39,26 +44,37 @@ def estimated(metric: Metric, scale: str) -> Estimate:
         return Estimate(metric, (metric, metric), f"{metric:.3g}")
     if "values" not in metric:
         mean, ends = metric["mean"], (metric["low"], metric["high"])
-        return Estimate(mean, ends, f"{spanned(mean, *ends)}, {metric['interval']}")
+        return Estimate(mean, ends, f"{mean:.3g}", f"{_between(*ends)}, {metric['interval']}")
     values = metric["values"]
     n, mean = len(values), fmean(values)
-    seeds = f"n\u00a0=\u00a0{n}"
+    seeds = f", n\u00a0=\u00a0{n}"
     if n == 1:
-        return Estimate(mean, None, f"{mean:.3g}, {seeds}", "a single seed shows no spread")
+        return Estimate(mean, None, f"{mean:.3g}", seeds, "a single seed shows no spread")
     if scale == "share":
         ends = share(successes(values), n)
-        text = f"{successes(values)} of {n}{spanned(mean, *ends).removeprefix(f'{mean:.3g}')}"
-        return Estimate(mean, ends, text)
+        return Estimate(mean, ends, f"{successes(values)} of {n} seeds", _between(*ends))
     if constant(values):
         same = median(values)  # one of them, without the rounding of a mean
-        return Estimate(same, (same, same), f"{same:.3g}, the same in all {n} seeds")
+        return Estimate(same, (same, same), f"{same:.3g}", f", the same in all {n} seeds")
     if scale == "log" and min(values) <= 0:
-        return Estimate(mean, None, f"{mean:.3g}, {seeds}", NO_LOGARITHM)
+        return Estimate(mean, None, f"{mean:.3g}", seeds, NO_LOGARITHM)
     there, back = transform(scale)
     moved = [there(value) for value in values]
     middle, half = fmean(moved), half_width(moved, LEVEL)
     mean, low, high = back(middle), back(middle - half), back(middle + half)
-    return Estimate(mean, (low, high), f"{spanned(mean, low, high)}, {seeds}")
+    return Estimate(mean, (low, high), f"{mean:.3g}", _between(low, high) + seeds)
+
+
+def _between(low: float, high: float) -> str:
+    return f" [{low:.3g},\u00a0{high:.3g}]"
+
+
+def in_units(number: str, unit: str) -> str:
+    """A number as text, with its unit if it has one: `0.62%`, `1.3×`, `1 point`, `9 tolerances`."""
+    if unit in ("", "%", "×"):
+        return number + unit
+    one = number.rpartition(" ")[2] == "1" and unit.isalpha()
+    return f"{number}\u00a0{unit.removesuffix('s') if one else unit}"
 
 
 def transform(scale: str) -> tuple[Transform, Transform]:

@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from replication.runner.claims.agreement import Agreement, agreeing
-from replication.runner.claims.intervals import LEVEL
+from replication.runner.claims.cards import findings
+from replication.runner.claims.intervals import LEVEL, in_units
 from replication.runner.claims.power import outlook
 from replication.runner.claims.rules import Rules, by_claim, main_tests
 from replication.runner.claims.verdicts import (
@@ -34,7 +35,9 @@ TEMPLATES.filters |= {
     "between": between,
     "columns": columns,
     "headline": headline,
+    "in_units": in_units,
     "main_tests": main_tests,
+    "sentence": sentence,
     "outlook": lambda row: outlook(row.measured, row.claim.scale, row.claim.accept),
 }
 
@@ -87,8 +90,14 @@ def tests(verdicts: Verdicts, stem: str, rerun: Rerun = ()) -> str:
 
 
 def summary(verdicts: Verdicts, rerun: Rerun = (), page: str = "chapters/10_verdicts.html") -> str:
-    """A line for each claim of the paper, by the verdict of its main tests, as HTML."""
+    """A line for each claim of the paper by topic, with its main tests, as HTML."""
     return _shown("html", "summary", _papers(verdicts), _by_id(rerun), page)
+
+
+def card(verdicts: Verdicts, number: str, rerun: Rerun = ()) -> str:
+    """What was found about one claim, in sentences, as HTML."""
+    rows = [row for row in verdicts if row.claim.number == number]
+    return _shown("html", "card", findings(rows, _by_id(rerun)))
 
 
 def brief(verdicts: Verdicts) -> str:

@@ -36,6 +36,7 @@ class Claim:
     title: str  # what its number stands for, in a line
     printed: float | None = None  # what the paper prints for the metric, where a factor has meaning
     figure: str | None = None
+    unit: str = ""  # of the metric, for people
     needs: Sequence[str] = ()  # what must be equal in two runs whose metrics are compared
     scale: str = "linear"  # on which it is judged and compared: linear, log, share, correlation
     predicted: str = ""  # what was expected of it when the row was written

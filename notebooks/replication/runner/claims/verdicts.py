@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from replication.runner import first_edition, record
-from replication.runner.claims.intervals import Estimate, estimated, judge
+from replication.runner.claims.intervals import Estimate, estimated, in_units, judge
 from replication.runner.claims.rules import Claim, by_claim, main_tests, read
 from replication.runner.jobs import changes, plan
 from replication.runner.metrics import Metric
@@ -111,19 +111,21 @@ def listed(verdicts: Sequence[Verdict]) -> str:
 def columns(row: Verdict) -> dict[str, str]:
     """One row of the verdict table, by column."""
     return {
-        "paper": ", ".join(f"{name} {value}" for name, value in row.claim.paper.items()),
-        "expected": between(row.claim.accept),
-        "here": row.estimate.text if row.estimate else "–",
+        "paper": ", ".join(
+            name if value == "-" else f"{name} {value}" for name, value in row.claim.paper.items()
+        ),
+        "expected": between(row.claim.accept, row.claim.unit),
+        "here": row.estimate.text(row.claim.unit) if row.estimate else "–",
         "verdict": row.verdict,
     }
 
 
-def between(accept: tuple[float, float]) -> str:
-    """An accept interval for people: `at most 0.2`, `at least 1.5`, `0.4 to 0.6`."""
+def between(accept: tuple[float, float], unit: str = "") -> str:
+    """An accept interval for people: `at most 0.2 points`, `at least 1.5`, `0.4 to 0.6`."""
     low, high = accept
     if math.isinf(low):
-        return f"at most {high:g}"
-    return f"at least {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
+        return in_units(f"at most {high:g}", unit)
+    return in_units(f"at least {low:g}" if math.isinf(high) else f"{low:g} to {high:g}", unit)
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
