@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from replication.plots import few_ticks, legend, medians
 from replication.style import GREY, Estimate, draw_estimate, look_of, new_figure
 
-COLUMNS = 8  # of digits
+COLUMNS = 6  # of digits
 
 
 def classification_errors(
@@ -56,11 +56,11 @@ def digits(
     There must be one or more.
     """
     rows = ceil(len(images) / COLUMNS)
-    figure, axes = new_figure(1.15 * rows, rows, COLUMNS, squeeze=False)
+    figure, axes = new_figure(1.45 * rows, rows, COLUMNS, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     said = zip(images, labels, predicted, margins, strict=True)
     for ax, (image, label, instead, margin) in zip(axes.flat, said, strict=False):
         ax.imshow(image, cmap="gray_r", vmin=0, vmax=1)
-        ax.set_title(f"{label} → {instead}\n{margin:.1f}", fontsize=9, loc="center", pad=3)
+        ax.set_title(f"{label} → {instead}\n{margin:.1f}", fontsize=11, loc="center", pad=3)
     return figure
