@@ -80,7 +80,7 @@ def _unequal(claim: Claim, published: Mapping[str, Any], mine: Mapping[str, Any]
     if not names:
         return ""
     first, *others = names
-    more = f"; also {', '.join(others)}" if others else ""
+    more = f"; also {others[0] if len(others) == 1 else f'{len(others)} more'}" if others else ""
     if isinstance(mine.get(first), list):
         return f"other {first}{more}"
     return f"{first} {mine.get(first)}, published {published.get(first)}{more}"
