@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,25 +59,13 @@ def test_published_courses_are_those_of_longer_trainings_by_the_recipe(tmp_path)
     assert analysis.published(tmp_path / "none", 1) == []
 
 
-def test_the_tests_of_a_chapter_are_its_planned_and_judged_rows(tmp_path):
-    path = tmp_path / "claims.yml"
-    path.write_text(
-        "claims:\n- {metric: 04_nfe.a, accept: [0, 1]}\n"
-        "planned:\n- {metric: 04_nfe.c, predicted: down}\n- {metric: 03_mnist.d, predicted: up}\n"
-    )
-    found = analysis.tests(path, "04_nfe")
-    assert set(found) == {"a", "c"} and found["c"]["predicted"] == "down"
-
-
-def test_what_was_predicted_stands_beside_what_came_under_its_claim(tmp_path):
-    path = tmp_path / "claims.yml"
-    row = "number: C1, claim: It holds, predicted: up, accept: [0, 1]"
-    path.write_text(
-        "topics: {All: {C1: A claim, C2: Another}}\n"
-        f"claims:\n- {{metric: 04_nfe.a, {row}}}\n- {{metric: 04_nfe.b, number: C2}}\n"
-        f"planned:\n- {{metric: 04_nfe.c, {row}, post_hoc: true}}\n"
-    )
-    assert analysis.expected(path, "04_nfe", {"a": 0.5, "c": None}).splitlines() == [
+def test_what_was_predicted_stands_beside_what_came_under_its_claim():
+    row = SimpleNamespace(number="C1", title="A claim", claim="It holds", accept=(0, 1))
+    row.predicted, row.post_hoc = "up", False
+    late = SimpleNamespace(**{**vars(row), "post_hoc": True})
+    silent = SimpleNamespace(**{**vars(row), "predicted": ""})
+    rows = {"a": row, "b": silent, "c": late}
+    assert analysis.expected(rows, {"a": 0.5, "c": None}).splitlines() == [
         "- **A claim** (C1)",
         "  - It holds. *Predicted:* up. *Came:* 0.50, within 0 to 1.",
         "  - It holds. *Predicted after a look at such numbers:* up. "

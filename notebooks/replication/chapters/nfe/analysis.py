@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from replication.chapters.nfe.trials.growth import BATCH_SIZE, Trial
 from replication.words import ends, placed
@@ -55,33 +54,23 @@ def published(trials: Path, epochs: int) -> list[pd.DataFrame]:
     return found
 
 
-def tests(claims: Path, stem: str) -> dict[str, dict[str, Any]]:
-    """Metric -> its row in claims.yml, planned or judged."""
-    content = yaml.safe_load(claims.read_text(encoding="utf-8"))
-    rows = [*content["claims"], *content.get("planned", [])]
-    own = (row for row in rows if row["metric"].startswith(f"{stem}."))
-    return {row["metric"].partition(".")[2]: row for row in own}
+def expected(claims: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
+    """A Markdown list, claim by claim: what was predicted of each number, and what came.
 
-
-def expected(claims: Path, stem: str, measured: Mapping[str, Any]) -> str:
-    """A Markdown list, claim by claim: what was predicted of each number, and what came."""
-    content = yaml.safe_load(claims.read_text(encoding="utf-8"))
-    parts = [*content["topics"].values(), *content.get("beyond", {}).values()]
-    rows = [(row, name) for name, row in tests(claims, stem).items() if "predicted" in row]
-    lines = []
-    for number, topic in ((number, topic) for part in parts for number, topic in part.items()):
-        own = [(row, measured.get(name)) for row, name in rows if row["number"] == number]
-        lines += [f"- **{topic}** ({number})"] if own else []
-        lines += [f"  - {_expected(row, found)}" for row, found in own]
+    ``claims`` maps the name of a number to its row, in the order of the claims.
+    """
+    lines: list[str] = []
+    for name, row in claims.items():
+        if row.predicted:
+            head = f"- **{row.title}** ({row.number})"
+            lines += [head] if head not in lines else []
+            lines.append(f"  - {_expected(row, measured.get(name))}")
     return "\n".join(lines)
 
 
-def _expected(row: Mapping[str, Any], found: Mapping[str, Any] | float | None) -> str:
-    late = " after a look at such numbers" if row.get("post_hoc") else ""
-    return (
-        f"{row['claim']}. *Predicted{late}:* {row['predicted']}. "
-        f"*Came:* {came(found, row['accept'])}."
-    )
+def _expected(row: Any, found: Mapping[str, Any] | float | None) -> str:
+    late = " after a look at such numbers" if row.post_hoc else ""
+    return f"{row.claim}. *Predicted{late}:* {row.predicted}. *Came:* {came(found, row.accept)}."
 
 
 def require_control(control_epochs: int, growth_epochs: int) -> None:

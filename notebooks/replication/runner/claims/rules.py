@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
-from replication.runner.profiles import EVIDENCE, Profile, choose
+from replication.runner.profiles import EVIDENCE, Profile, checkout, choose
 
 HEADLINES = ("C15", "C3", "C8")  # spirals; digits; evaluations while a network learns
 KINDS = ("claims", "planned", "superseded")  # of rows
@@ -165,15 +165,23 @@ def _numbers(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return about
 
 
+def claims_of(stem: str) -> dict[str, Claim]:
+    """The rows of the notebook `stem` in this clone, by the name of their metric."""
+    return {row.name: row for row in _rows_of(checkout(), stem)}
+
+
 def rows_of(root: Path, stem: str) -> list[dict[str, Any]]:
     """What the notebook `stem` is judged by: id, metric, accept and scale of each of its rows.
 
-    A record keeps them as they were when its run began; those that were planned then are among
-    them, so that they may judge it later.
+    A record keeps them as they were when its run began, so that a planned row may judge it later.
     """
+    return [committed(row) for row in _rows_of(root, stem)]
+
+
+def _rows_of(root: Path, stem: str) -> list[Claim]:
+    """Those that are judged, then those that are planned."""
     rules = read(Profile(EVIDENCE, root).claims)
-    rows = [row for row in (*rules.claims, *rules.planned) if row.stem == stem]
-    return [committed(row) for row in rows]
+    return [row for row in (*rules.claims, *rules.planned) if row.stem == stem]
 
 
 def committed(row: Claim) -> dict[str, Any]:
