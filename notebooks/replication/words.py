@@ -170,9 +170,7 @@ def listed(parts: Sequence[str]) -> str:
 
 def _in(met: Sequence[bool]) -> str:
     """Where an average holds: in all seeds, or else in how many."""
-    if all(met):
-        return _all(len(met))
-    return f"on average, and in {sum(met)} of {len(met)} seeds"
+    return counted(met) if all(met) else f"on average, and {counted(met)}"
 
 
 def _all(seeds: int) -> str:

@@ -11,9 +11,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
+from replication.runner.pdf import FLAGS, TYPESET
+from replication.runner.pdf import HOST as SITE
+
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-SITE = "http://book.test"
 
 # What axe-core must not find. It calls a skipped heading level moderate; here it counts.
 SERIOUS = ("serious", "critical")
@@ -23,7 +24,6 @@ AXE = {"resultTypes": ["violations"], "preload": False}
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}  # all that dark mode can change
 
 DARK = "['dark', undefined].includes(document.documentElement.dataset.theme)"
-TYPESET = "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
 UNFOLD = "document.querySelectorAll('details').forEach(part => part.open = true)"
 SETTLE = (
     "document.getAnimations().forEach(change => change.finish())"  # what fades in is pale at first

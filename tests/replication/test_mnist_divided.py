@@ -42,10 +42,11 @@ def test_undivided_blocks_err_as_the_trained_network_does(tmp_path, monkeypatch)
     monkeypatch.setattr(divided, "load", lambda train_size, test_size: (None, test))
     monkeypatch.setattr(divided, "FINEST", 8)
     model = classifier("resnet", seed=5)
-    (tmp_path / "net").mkdir()
-    torch.save(model.state_dict(), tmp_path / "net" / "weights.pt")
+    folder = tmp_path / "mnist/net"
+    folder.mkdir(parents=True)
+    torch.save(model.state_dict(), folder / "weights.pt")
     trial = divided.Trial("net", parts=(1, 2, 4), images=2, test_parts=(1, 2), test_size=20)
-    result = divided.run(trial, tmp_path / "trial")
+    result = divided.run(trial, folder.with_name("trial"))
     assert result["test_error_pct"][0] == error_pct(model, test)
     assert len(result["distance"]) == 3 and result["distance"][0] > result["distance"][2] > 0
 

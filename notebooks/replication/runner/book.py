@@ -24,8 +24,6 @@ from replication.runner.repository import Repository, repository
 
 LINK = re.compile(r"\{doc\}`(?:(?P<words>[^`<]+?)\s*<)?(?:chapters/)?(?P<stem>[^`<>]+)>?`")
 GLUED = re.compile(r"(?:```\{glue\}|\{glue:text\}`)[^`]*?(?P<stem>\w+)\.ipynb[^`]*`+")
-
-
 PDF = "odenet.pdf"
 
 

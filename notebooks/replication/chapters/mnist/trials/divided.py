@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from odenet.models.blocks import ResidualBlocks
-from odenet.models.classifier import Classifier, classifier
+from odenet.models.classifier import Classifier
 from replication.classify import BATCH, share_pct
 from replication.data.mnist import Digits, load
 from replication.device import device
+from replication.trained import trained_classifier
 
 FINEST = 256  # parts of a block: so far beyond those below that it passes for the ODE
 
@@ -45,10 +46,7 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     ``distance``: of the state after the last block from that of blocks in FINEST parts, relative to
     it; ``order``: the slope of its logarithm against that of the step, over the finer half.
     """
-    model = classifier("resnet")
-    weights = folder.parent / trial.training / "weights.pt"
-    model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-    model.to(device()).eval()
+    model = trained_classifier("resnet", trial.training, folder)
     branches = cast(ResidualBlocks, model.block).branches
     _, test = load(train_size=1, test_size=trial.test_size)
     images, labels = (part.to(device()) for part in test)
