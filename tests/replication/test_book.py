@@ -35,6 +35,8 @@ def glued(name: str, mime: str, value: str) -> NotebookNode:
 
 
 MNIST = executed(
+    v4.new_code_cell("epochs = 1", metadata={"tags": ["parameters"]}),
+    v4.new_code_cell("epochs = 4", metadata={"tags": ["injected-parameters"]}),
     v4.new_markdown_cell(
         "# MNIST\n\nThe claim {cite:p}`chen2018neural`, {numref}`fig-errors`, and $$h' = f(h, t)$$."
         "\n\nSee {doc}`06_flows`, {doc}`flows <06_flows>` and {doc}`the end <10_verdicts>`."
@@ -107,6 +109,13 @@ def test_a_book_names_its_run_and_shows_its_chapters_and_their_verdicts(built):
     assert {"chapters/03_mnist.html#fig-errors", "chapters/10_verdicts.html"} <= links
     assert start.count("<p>Hardly more errors</p>") == 1 and start.count('alt="Trajectories"') == 1
     assert not (built / "old.html").exists()
+
+
+@pytest.mark.slow
+def test_the_parameters_of_a_chapter_stand_last_in_their_order(built):
+    text = re.sub(r"<[^>]+>", "", (built / "chapters/03_mnist.html").read_text())
+    places = [text.rindex(mark) for mark in ("See 06_flows", "0.42", "epochs = 1", "epochs = 4")]
+    assert places == sorted(places) and "The parameters of this copy" in text
 
 
 @pytest.mark.slow

@@ -43,8 +43,19 @@ def test_its_verdicts_stay():
 
 
 def test_a_claim_that_it_did_not_measure_is_not_run(monkeypatch):
-    claim = next(row for row in read(PAPER.claims).claims if row.stem == KEPT[0].stem)
+    rows = [row for row in read(PAPER.claims).claims if row.stem == KEPT[0].stem]
+    claim = next(row for row in rows if not row.predicted)
     later = replace(claim, id="later", metric=f"{KEPT[0].stem}.measured_later")
+    monkeypatch.setattr(verdicts, "read", lambda path: Rules({}, [claim, later], [], []))
+    kept, new = verdicts.judged(ROOT, PAPER.records)
+    assert kept.measured is not None
+    assert (new.verdict, new.measured) == ("not run", None)
+
+
+def test_a_row_that_was_written_later_is_not_judged_by_it(monkeypatch):
+    rows = [row for row in read(PAPER.claims).claims if row.stem == KEPT[0].stem]
+    claim = next(row for row in rows if not row.predicted)
+    later = replace(claim, id="later", predicted="supported")
     monkeypatch.setattr(verdicts, "read", lambda path: Rules({}, [claim, later], [], []))
     kept, new = verdicts.judged(ROOT, PAPER.records)
     assert kept.measured is not None
