@@ -1,6 +1,12 @@
 """Models made of solves: blocks, classifiers, flows, latent ODEs and point processes."""
 
-from odenet.models.blocks import Downsample, ODEBlock, ResidualBlocks, residual_branch
+from odenet.models.blocks import (
+    AugmentedODEBlock,
+    Downsample,
+    ODEBlock,
+    ResidualBlocks,
+    residual_branch,
+)
 from odenet.models.classifier import Classifier, classifier
 from odenet.models.fields import Autonomous, ConvField, MLPField, TimeConv, TimeLinear
 from odenet.models.flow import ContinuousFlow, EstimatedTrace, ExactTrace
@@ -9,6 +15,7 @@ from odenet.models.planar import PlanarField, PlanarLayers
 from odenet.models.poisson import PoissonPath, poisson_path
 
 __all__ = [
+    "AugmentedODEBlock",
     "Autonomous",
     "Classifier",
     "ContinuousFlow",

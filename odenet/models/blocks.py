@@ -43,6 +43,43 @@ class ODEBlock(nn.Module):
         return solution.ys[-1], solution.stats
 
 
+class AugmentedODEBlock(ODEBlock):
+    """An ``ODEBlock`` whose state has a few more channels, which are zero at time 0.
+
+    Paths of an ODE cannot cross; with room beside them they can pass each other. The ANODE of
+    Dupont et al. 2019. It maps (n, channels, ...) to (n, channels + extra, ...).
+
+    Args:
+        field: a module ``field(t, y)`` on states (n, channels + extra, ...).
+        solver: method, step-size control and gradient rule of each call.
+        extra: number of channels added, at least 1.
+
+    Raises:
+        ValueError: for fewer channels.
+        SolveError: when called, as ``odenet.solve``.
+
+    Example:
+        >>> import torch
+        >>> from odenet import Solver
+        >>> from odenet.models import AugmentedODEBlock, MLPField
+        >>> block = AugmentedODEBlock(MLPField(3, 16, 3), Solver(), extra=1)
+        >>> y, stats = block(torch.randn(8, 2))
+        >>> tuple(y.shape)
+        (8, 3)
+    """
+
+    def __init__(self, field: nn.Module, solver: Solver, extra: int) -> None:
+        super().__init__(field, solver)
+        if extra < 1:
+            raise ValueError(f"extra must be at least 1, got {extra}; ODEBlock adds no channels")
+        self.extra = extra
+
+    def forward(self, x: Tensor, solver: Solver | None = None) -> tuple[Tensor, SolveStats]:
+        """The block's value and cost, with another solver for this call if one is given."""
+        zeros = x.new_zeros(len(x), self.extra, *x.shape[2:])
+        return super().forward(torch.cat((x, zeros), 1), solver)
+
+
 class ResidualBlocks(nn.Module):
     """Branches added one after the other, ``x <- x + branch(x)``: Euler steps of length 1.
 

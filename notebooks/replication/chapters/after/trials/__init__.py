@@ -1,0 +1,1 @@
+"""The experiments of chapter 08: in each module a frozen ``Trial`` in, plain numbers out."""
