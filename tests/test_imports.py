@@ -10,8 +10,8 @@ from replication.runner.sources import imports
 
 ROOT = Path(__file__).parents[1]
 SOLVE = {"solvers", "adjoint", "field", "ode"}
-SHARED = {"classify", "compiled_training", "device", "listing", "memory", "peers", "plots"}
-SHARED |= {"probe", "style", "tables", "trained", "training", "words"}
+SHARED = {"classify", "compiled_training", "device", "listing", "memory", "peers", "pixels"}
+SHARED |= {"plots", "probe", "style", "tables", "trained", "training", "words"}
 BELOW = {  # part of a package -> what it may import, besides itself
     "odenet.solvers": set(),
     "odenet.adjoint": {"odenet.solvers"},

@@ -9,6 +9,7 @@ from odenet.models.blocks import ODEBlock
 from replication.chapters.mnist import recipe
 from replication.chapters.mnist.trials import pixels
 from replication.data.mnist import Digits
+from replication.pixels import CHANNELS, MEAN, SPREAD, Pixels
 
 pytestmark = pytest.mark.slow  # the file as a whole
 
@@ -27,12 +28,12 @@ def _tiny_digits(monkeypatch):
 
 def test_state_is_the_image_in_each_channel_and_has_nothing_to_learn():
     image = torch.arange(28.0 * 28).view(1, 1, 28, 28)
-    stem = pixels.Pixels()
+    stem = Pixels()
     state = stem(image)
-    assert state.shape == (1, pixels.CHANNELS, 14, 14) and not list(stem.parameters())
+    assert state.shape == (1, CHANNELS, 14, 14) and not list(stem.parameters())
     block = image[0, 0, 2:4, 4:6].mean()  # two by two pixels
-    expected = (block - pixels.MEAN) / pixels.SPREAD
-    assert torch.allclose(state[0, :, 1, 2], expected.expand(pixels.CHANNELS))
+    expected = (block - MEAN) / SPREAD
+    assert torch.allclose(state[0, :, 1, 2], expected.expand(CHANNELS))
 
 
 def test_without_a_block_the_logits_are_linear_in_the_pixels():

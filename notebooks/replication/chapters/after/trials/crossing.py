@@ -119,9 +119,7 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
 
     title = f"{trial.problem}, {trial.extra} added, seed {trial.seed}"
     checkpoint = folder / "checkpoint.pt"
-    history = train(
-        learner, schedule, loss, evaluate=held_out, checkpoint=checkpoint, title=title
-    )
+    history = train(learner, schedule, loss, evaluate=held_out, checkpoint=checkpoint, title=title)
     return {
         "loss": history[-1]["loss"],
         "history": {

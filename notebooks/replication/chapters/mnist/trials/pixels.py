@@ -7,35 +7,20 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from odenet.models.blocks import ODEBlock, ResidualBlocks, residual_branch
-from odenet.models.classifier import CLASSES, DEPTH, Classifier, classifier
+from odenet.models.classifier import DEPTH, Classifier, classifier
 from odenet.models.fields import ConvField
 from replication.chapters.mnist.recipe import Recipe, cost, fit, split
 from replication.classify import BATCH, error_pct, share_pct
 from replication.data.mnist import Digits
 from replication.device import device
+from replication.pixels import CHANNELS, pixel_classifier
 from replication.probe import dopri5
 from replication.training import Row
 
-CHANNELS = 8
-GRID = 7  # the head sees averages over so many by so many places
-MEAN, SPREAD = 0.13, 0.31  # of the pixels of MNIST
 LOOSE = 1e-1  # tolerance of a test, beside that of the training
-
-
-class Pixels(nn.Module):
-    """Images (n, 1, 28, 28) to states (n, CHANNELS, 14, 14), with nothing to learn.
-
-    Averages of two by two pixels, in units of their spread, the same in each channel. Channels of
-    zeros would be blown up by the normalization as soon as a field fills them.
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        averages = (F.avg_pool2d(images, 2) - MEAN) / SPREAD
-        return averages.repeat(1, CHANNELS, 1, 1)
 
 
 def _residual(depth: int) -> Callable[[float], nn.Module]:
@@ -71,11 +56,7 @@ class Trial:
 
 def network(trial: Trial) -> Classifier:
     """A new network; the global random state is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trial.seed)
-        linear = nn.Linear(CHANNELS * GRID**2, CLASSES)
-        head = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), nn.Flatten(), linear)
-        return Classifier(Pixels(), BLOCKS[trial.block](trial.tolerance), head)
+    return pixel_classifier(lambda: BLOCKS[trial.block](trial.tolerance), trial.seed)
 
 
 def run(trial: Trial, folder: Path) -> dict[str, Any]:
