@@ -71,7 +71,7 @@ class AugmentedODEBlock(ODEBlock):
     def __init__(self, field: nn.Module, solver: Solver, extra: int) -> None:
         super().__init__(field, solver)
         if extra < 1:
-            raise ValueError(f"extra must be at least 1, got {extra}; ODEBlock adds no channels")
+            raise ValueError(f"extra must be at least 1, got {extra}; ODEBlock adds none")
         self.extra = extra
 
     def forward(self, x: Tensor, solver: Solver | None = None) -> tuple[Tensor, SolveStats]:

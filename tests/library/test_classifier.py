@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 from odenet import Adaptive, FixedSteps, Solver, solve
-from odenet.models.blocks import Downsample, ODEBlock, ResidualBlocks, residual_branch
+from odenet.models import (
+    AugmentedODEBlock,
+    ConvField,
+    Downsample,
+    ODEBlock,
+    ResidualBlocks,
+    residual_branch,
+)
 from odenet.models.classifier import FIRST_STEP, MODELS, classifier
 from odenet.models.fields import Autonomous, MLPField
 
@@ -158,3 +165,19 @@ def test_blocks_leave_their_input_as_it_was():
     Downsample(4)(x)
     residual_branch(4)(x)
     assert torch.equal(x, before)
+
+
+def test_an_augmented_block_solves_from_zeros_in_the_channels_it_adds():
+    field, solver = ConvField(4), Solver("dopri5", Adaptive(1e-3, 1e-3))
+    x = torch.rand(2, 3, 5, 5)
+    y, stats = AugmentedODEBlock(field, solver, extra=1)(x)
+    wanted, plain = ODEBlock(field, solver)(torch.cat((x, torch.zeros(2, 1, 5, 5)), 1))
+    assert torch.equal(y, wanted) and stats.forward == plain.forward
+
+
+def test_an_augmented_block_takes_another_solver_and_refuses_to_add_nothing():
+    block = AugmentedODEBlock(MLPField(3, 8, 3), Solver("dopri5", Adaptive(1e-3, 1e-3)), extra=1)
+    _, stats = block(torch.rand(4, 2), Solver("euler", FixedSteps(5)))
+    assert stats.forward.nfe == 5
+    with pytest.raises(ValueError, match="extra must be at least 1, got 0; ODEBlock adds none"):
+        AugmentedODEBlock(MLPField(2, 8, 2), block.solver, extra=0)

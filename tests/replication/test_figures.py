@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from replication import style, tables
 from replication.benchmarks import speed_page
 from replication.chapters.adjoint import figures as gradients
+from replication.chapters.after import figures as after
 from replication.chapters.flows import animation
 from replication.chapters.flows import figures as flows
 from replication.chapters.mnist import figures as accuracy
@@ -221,6 +222,31 @@ PLOTS = {
     ),
     "ratios": lambda: forecasts.ratios(
         [30, 100], {"both told": {"log": [SEVERAL, SINGLE], "arch": [SINGLE] * 2}}, [2, 1]
+    ),
+    "paths": lambda: after.paths(
+        [np.ones((3, 2, 1)), np.ones((3, 2, 2))],
+        [np.ones((3, 2, 2)), np.ones((3, 2, 3))],
+        {"line": [1, -1], "ring": [1, -1]},
+    ),
+    "evaluations": lambda: after.evaluations(
+        {"line": [[{"step": [0, 25], "nfe": [20, 80]}], [{"step": [0, 25], "nfe": [20, 44]}]]}
+    ),
+    "errors_by_steps": lambda: after.errors_by_steps(
+        pd.DataFrame(
+            [
+                {"training": training, "seed": seed, "solver": solver, "error": 3.0 + seed}
+                for training in ("Euler, 1", "dopri5")
+                for seed in (0, 1)
+                for solver in ("Euler, 1", "exact")
+            ]
+        )
+    ),
+    "cost_and_loss": lambda: after.cost_and_loss(
+        {"flow": pd.DataFrame({"penalty": [0.0, 0.1], "nfe": [56, 38], "loss": [1.6, 1.7]})},
+        {"flow": "nats"},
+    ),
+    "likelihood_by_time": lambda: after.likelihood_by_time(
+        {"moons": {"one": [([0, 1, 2], [3.0, 0.2, 0.1])], "other": [([0, 2, 4], [3.0, 0.1, 0.1])]}}
     ),
     "times": lambda: speed_page.drawn(
         speed_page.by_key([timed_row(name, way) for name in "abc" for way in ("odenet", "SciPy")])

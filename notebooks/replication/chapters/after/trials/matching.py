@@ -36,7 +36,7 @@ class Trial:
     seed: int = 0  # the first of the seeds: initial weights, noise and points
     seeds: int = 1
     iterations: int = 2000  # gradient steps, rounded up to a multiple of 40
-    rate: float = 2e-2  # of Adam, falling to zero along a cosine
+    rate: float = 4e-2  # of Adam, falling to zero along a cosine
     held_out: int = 10_000  # points
 
 
