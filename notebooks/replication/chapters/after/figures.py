@@ -100,7 +100,8 @@ def cost_and_loss(panels: Mapping[str, pd.DataFrame], losses: Mapping[str, str])
             own = rows[rows.penalty == weight]
             look = {**look_of(index), "linestyle": "", "ms": 7}
             ax.plot(own.nfe, own.loss, **look, label=f"{weight:g}" if weight else "none")
-        ax.set(title=name, xlabel="evaluations at 1e-5", ylabel=losses[name], xlim=(0, None))
+        ax.set(title=name, xlabel="evaluations at 1e-5", ylabel=losses[name])
+        ax.set_xlim(0, 1.08 * rows.nfe.max())
         ax.grid()
     legend(figure, len(weights), title="weight of the penalty", handlelength=1)
     return figure

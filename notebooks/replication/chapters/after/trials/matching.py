@@ -89,14 +89,20 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     }
 
 
-def matching_loss(field: PlanarField, noise: Tensor, data: Tensor, ts: Tensor) -> Tensor:
+def matching_loss(
+    field: PlanarField,
+    noise: Tensor,
+    data: Tensor,
+    ts: Tensor,
+) -> Tensor:
     """Of straight paths from noise to data, the square by which the field misses their slopes.
 
     The mean over points (runs, n, 2) of each run (runs,), which are met in equal groups at the
     times ``ts``.
     """
     t = ts.repeat_interleave(data.shape[1] // len(ts))[:, None]
-    state = F.pad((1 - t) * noise + t * data, (0, 1))  # and a log-density, which is not used
+    between = (1 - t) * noise + t * data
+    state = F.pad(between, (0, 1))  # and a log-density, which is not used
     with field.ahead(ts.tolist()):
         groups = zip(ts.tolist(), state.chunk(len(ts), 1), strict=True)
         slopes = torch.cat([field(at, group)[..., :2] for at, group in groups], 1)
