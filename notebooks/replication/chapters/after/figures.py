@@ -60,9 +60,10 @@ def evaluations(problems: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
             look = {**look_of(index), "marker": "", "lw": 1.4}
             for history in histories:
                 ax.plot(history["step"], history["nfe"], **look, label=label)
-        ax.set(title=name, xlabel="gradient steps", ylim=(0, None))
+        ax.set(title=name, xlabel="gradient steps")
         ax.grid(axis="y")
     axes[0, 0].set_ylabel("evaluations at 1e-5")
+    axes[0, 0].set_ylim(0)  # of all panels, when all is drawn
     legend(figure, 2)
     return figure
 
