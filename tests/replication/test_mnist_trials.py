@@ -18,6 +18,7 @@ from replication.data.mnist import Digits
 from replication.device import device
 from replication.probe import probe
 from replication.trained import trained
+from replication.training import Schedule
 
 pytestmark = pytest.mark.slow  # the file as a whole
 
@@ -143,6 +144,19 @@ def test_no_epoch_at_all_is_a_trial_too(tmp_path):
 def test_unknown_model_or_optimizer_is_refused_before_anything_runs(wrong, said):
     with pytest.raises(ValueError, match=said):
         replace(TRIAL, **wrong)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 20, 100])
+def test_the_rates_rise_and_fall_in_trainings_of_any_length(steps):
+    scheduler = recipe._learner(
+        recipe.Recipe(0, 1), Schedule(1, steps, 1), classifier("mlp")
+    ).scheduler
+    rates = [scheduler.get_last_lr()[0]]
+    for _ in range(steps - 1):
+        scheduler.optimizer.step()
+        scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+    assert all(0 <= rate <= recipe.LR for rate in rates) and rates[-1] == min(rates)
 
 
 def test_other_optimizers_train_every_parameter_by_themselves():

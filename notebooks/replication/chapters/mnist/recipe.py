@@ -26,6 +26,7 @@ BATCH_SIZE = 128
 KERNEL_LR, LR = 2e-2, 5e-3  # of Muon for the kernels of convolutions, and of Adam for all else
 ADAM_LR = 1e-3  # where Adam trains everything
 SGD_LR, MOMENTUM = 0.1, 0.9
+RISE = 0.11  # of the steps; of ten, PyTorch cannot take a tenth: it would divide by zero
 
 # name -> the optimizer of a model, with the learning rates at their peaks
 OPTIMIZERS: Mapping[str, Callable[[Classifier], Optimizer]] = MappingProxyType(
@@ -47,7 +48,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training whose learning rates rise over its first tenth and then fall to zero.
+    """A training whose learning rates rise over about its first tenth and then fall to zero.
 
     Raises ValueError for an unknown optimizer.
     """
@@ -116,7 +117,7 @@ def _learner(recipe: Recipe, schedule: Schedule, model: Classifier) -> Learner:
         optimizer,
         [group["lr"] for group in optimizer.param_groups],
         total_steps=max(schedule.steps, 1),
-        pct_start=0.1,
+        pct_start=RISE,
         cycle_momentum=False,
     )
     return Learner(model, optimizer, scheduler, torch.Generator().manual_seed(recipe.seed))
