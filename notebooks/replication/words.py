@@ -174,4 +174,5 @@ def _in(met: Sequence[bool]) -> str:
 
 
 def _all(seeds: int) -> str:
-    return f"in all {seeds} seeds" if seeds > 1 else "in the one seed"
+    few = {1: "in the one seed", 2: "in both seeds"}
+    return few.get(seeds, f"in all {seeds} seeds")

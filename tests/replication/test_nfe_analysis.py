@@ -76,11 +76,11 @@ def test_what_was_predicted_stands_beside_what_came_under_its_claim():
 @pytest.mark.parametrize(
     ("values", "accept", "words"),
     [
-        ([1.1, 1.15], (1.2, float("inf")), "below 1.2 in all 2 seeds"),
+        ([1.1, 1.15], (1.2, float("inf")), "below 1.2 in both seeds"),
         ([1.1, 1.3], (1.2, float("inf")), "at least 1.2 in 1 of 2 seeds"),
         ([0.5], (float("-inf"), 1), "at most 1"),
         ([1.5], (float("-inf"), 1), "above 1"),
-        ([1.0, 1.05], (0.9, 1.1), "within 0.9 to 1.1 in all 2 seeds"),
+        ([1.0, 1.05], (0.9, 1.1), "within 0.9 to 1.1 in both seeds"),
         ([0.5], (0.9, 1.1), "outside 0.9 to 1.1"),
     ],
 )

@@ -28,7 +28,7 @@ from replication.words import (
     [
         ([44, 44, 50], [50, 50, 56], "grew from 46 to 52 in all 3 seeds"),
         ([62], [38], "fell from 62 to 38 in the one seed"),
-        ([20, 20], [20, 20], "stayed at 20 in all 2 seeds"),
+        ([20, 20], [20, 20], "stayed at 20 in both seeds"),
         ([20, 20, 26], [26, 20, 20], "grew in 1, fell in 1, stayed in 1 of 3 seeds, on average "),
     ],
 )
@@ -39,7 +39,7 @@ def test_the_data_choose_the_words(before, after, words):
 @pytest.mark.parametrize(
     ("ratios", "words"),
     [
-        ([2.0, 8.0], "ours, by a factor of 4 in all 2 seeds"),
+        ([2.0, 8.0], "ours, by a factor of 4 in both seeds"),
         ([0.25], "theirs, by a factor of 4 in the one seed"),
         ([8.0, 0.5, 2.0], "ours, by a factor of 2 on average, and in 2 of 3 seeds"),
         ([1.0, 1.002], "neither ours nor theirs, to within a percent"),
@@ -52,7 +52,7 @@ def test_the_closer_one_is_named(ratios, words):
 @pytest.mark.parametrize(
     ("gaps", "words"),
     [
-        ([0.1, 0.3], "0.2 nats behind it in all 2 seeds"),
+        ([0.1, 0.3], "0.2 nats behind it in both seeds"),
         ([-0.012], "0.012 nats ahead of it in the one seed"),
         ([0.1, -0.4], "0.15 nats ahead of it on average, and in 1 of 2 seeds"),
         ([0.0], "level with it"),
@@ -65,7 +65,7 @@ def test_a_gap_below_zero_is_a_lead(gaps, words):
 @pytest.mark.parametrize(
     ("ratios", "words"),
     [
-        ([0.75, 0.75], "25% fewer steps than it in all 2 seeds"),
+        ([0.75, 0.75], "25% fewer steps than it in both seeds"),
         ([1.5], "50% more steps than it in the one seed"),
         ([2.0, 0.72], "20% more steps than it on average, and in 1 of 2 seeds"),
         ([1.0], "as many steps as it, to within a percent on average"),
@@ -85,9 +85,9 @@ def test_a_range_is_told_where_there_is_one(values, words):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([0.3, 0.5], "at most 0.5 in all 2 seeds"),
+        ([0.3, 0.5], "at most 0.5 in both seeds"),
         ([0.3, 0.6, 0.7], "at most 0.5 in 1 of 3 seeds"),
-        ([0.6, 0.7], "above 0.5 in all 2 seeds"),
+        ([0.6, 0.7], "above 0.5 in both seeds"),
         ([0.6], "above 0.5"),
     ],
 )
@@ -115,10 +115,10 @@ def test_all_some_and_none_are_said_apart():
 @pytest.mark.parametrize(
     ("points", "words"),
     [
-        ([0.1, 0.3], "0.20 points more errors than it in all 2 seeds"),
+        ([0.1, 0.3], "0.20 points more errors than it in both seeds"),
         ([-0.05], "0.05 points fewer errors than it in the one seed"),
         ([0.03, -0.01, -0.07], "0.02 points fewer errors than it on average, and in 2 of 3 seeds"),
-        ([0.0, 0.0], "as many errors as it, to 0.01 points, in all 2 seeds"),
+        ([0.0, 0.0], "as many errors as it, to 0.01 points, in both seeds"),
     ],
 )
 def test_more_or_fewer_errors_is_chosen_by_the_mean(points, words):
@@ -154,7 +154,7 @@ def test_a_mean_stands_beside_the_least_and_the_largest(values, words):
 
 def test_ratios_have_geometric_means():
     words = changed([1.0, 4.0], [2.0, 8.0], ratios=True, digits=3)
-    assert words == "grew from 2 to 4 in all 2 seeds"
+    assert words == "grew from 2 to 4 in both seeds"
 
 
 @pytest.mark.parametrize(
