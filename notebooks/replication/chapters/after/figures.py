@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from replication.plots import few_ticks, legend
+from replication.plots import few_ticks, legend, medians
 from replication.style import PALETTE, look_of, new_figure
 
 ADDED = ("no added channel", "one added channel")  # the keys of what is drawn by channels
@@ -26,7 +26,7 @@ def paths(
     for row, (name, both) in zip(axes, {"line": line, "ring": ring}.items(), strict=True):
         colours = [PALETTE[1] if sign > 0 else PALETTE[0] for sign in wanted[name]]
         for ax, states, title in zip(row, map(np.asarray, both), ADDED, strict=True):
-            across, up = _drawn(states, name)
+            across, up = _drawn(states)
             for x, y, colour in zip(across.T, up.T, colours, strict=True):
                 ax.plot(x, y, color=colour, lw=0.8, alpha=0.7)
                 ax.plot(x[0], y[0], "o", ms=4, mfc="none", mec=colour, mew=0.8)
@@ -39,7 +39,7 @@ def paths(
     return figure
 
 
-def _drawn(states: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is drawn across and upwards, each (times, points)."""
     if states.shape[2] == 1:
         times = np.linspace(0, 1, len(states))[:, None]
@@ -71,17 +71,15 @@ def evaluations(problems: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
 def errors_by_steps(errors: pd.DataFrame) -> Figure:
     """Test errors with other solvers than that of the training.
 
-    `errors`: columns `training`, `seed`, `solver` and `error` (per cent); means over the seeds, and
-    bars from the least to the largest. Solvers stand in the order in which they come.
+    `errors`: columns `training`, `seed`, `solver` and `error` (per cent); medians over the seeds,
+    and bars from the least to the largest. Solvers stand in the order in which they come.
     """
     figure, ax = new_figure(4.2)
     solvers = list(dict.fromkeys(errors.solver))
     for index, (training, rows) in enumerate(errors.groupby("training", sort=False)):
-        by_solver = rows.groupby("solver").error.agg(["mean", "min", "max"]).loc[solvers]
+        by_seed = rows.pivot(index="seed", columns="solver", values="error")[solvers]
         at = np.arange(len(solvers)) + 0.07 * (index - 2)
-        bars = (by_solver["mean"] - by_solver["min"], by_solver["max"] - by_solver["mean"])
-        look = {**look_of(index), "ms": 6, "lw": 1.2, "elinewidth": 1}
-        ax.errorbar(at, by_solver["mean"], np.abs(bars), **look, label=training)
+        medians(ax, at, by_seed, **{**look_of(index), "ms": 6, "lw": 1.2}, label=training)
     ax.set(xlabel="solver in the test", ylabel="test error (%)")
     ax.set_xticks(range(len(solvers)), solvers)
     ax.grid(axis="y")
