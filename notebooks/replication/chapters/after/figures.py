@@ -79,7 +79,7 @@ def errors_by_steps(errors: pd.DataFrame) -> Figure:
     for index, (training, rows) in enumerate(errors.groupby("training", sort=False)):
         by_seed = rows.pivot(index="seed", columns="solver", values="error")[solvers]
         at = np.arange(len(solvers)) + 0.07 * (index - 2)
-        medians(ax, at, by_seed, **{**look_of(index), "ms": 6, "lw": 1.2}, label=training)
+        medians(ax, at.tolist(), by_seed, **{**look_of(index), "ms": 6, "lw": 1.2}, label=training)
     ax.set(xlabel="solver in the test", ylabel="test error (%)")
     ax.set_xticks(range(len(solvers)), solvers)
     ax.grid(axis="y")
