@@ -10,11 +10,8 @@ from replication.chapters.flows.trials import energies
 
 
 def result(kl, *, seconds=1.0, steps=1, error=0.0, first=0):
-    """Of one target, with a divergence for each seed from the first on."""
-    flows = [
-        {"target": "U1", "seed": first + i, "kl": value, "error": error}
-        for i, value in enumerate(kl)
-    ]
+    """With a divergence for each seed from the first on."""
+    flows = [{"seed": first + i, "kl": value, "error": error} for i, value in enumerate(kl)]
     curve = {"step": [0, steps], "nfe": [20, 26 + first]}
     return {"flows": flows, "seconds": seconds, "curve": curve, "parameters": 5}
 
@@ -22,7 +19,7 @@ def result(kl, *, seconds=1.0, steps=1, error=0.0, first=0):
 def contest(ours, theirs, steps=10):
     """Sizes 2 and 8; the planar flow's divergences by size and budget, one second a step."""
     continuous = {("U1", n): result(ours, steps=steps) for n in (2, 8)}
-    planar = {(n, k): result(kl, steps=k) for n in (2, 8) for k, kl in theirs[n].items()}
+    planar = {("U1", n, k): result(kl, steps=k) for n in (2, 8) for k, kl in theirs[n].items()}
     return analysis.Contest(continuous, planar)
 
 
@@ -59,7 +56,7 @@ def test_between_two_budgets_both_axes_are_logarithmic():
 
 def test_of_several_trainings_of_a_seed_the_best_counts_and_no_better_than_its_error():
     flows = [
-        {"target": "U1", "seed": seed, "kl": kl, "error": 0.02}
+        {"seed": seed, "kl": kl, "error": 0.02}
         for kl, seed in ((0.3, 5), (0.1, 5), (0.01, 6), (0.2, 6))
     ]
     found = analysis.Contest({("U1", 2): {"flows": flows}}, {})

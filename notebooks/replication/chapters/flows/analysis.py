@@ -66,17 +66,17 @@ def duration(result: Result) -> float:
 
 @dataclass(frozen=True)
 class Contest:
-    """The paper's Figure 4: continuous flows by target and size, planar ones by size and budget.
+    """The paper's Figure 4: flows by target and size, planar ones by their budget, too.
 
     Of each flow that was trained in several ways, the best counts, seed by seed.
     """
 
     continuous: Mapping[Cell, Result]
-    planar: Mapping[tuple[int, int], Result]
+    planar: Mapping[tuple[str, int, int], Result]
 
     def ours(self, cell: Cell) -> list[float]:
         """The divergences of the continuous flow, by seed."""
-        return self._best(self.continuous[cell], cell)
+        return self._best(self.continuous[cell])
 
     def theirs(self, cell: Cell, budget: Budget) -> list[float]:
         """Those of the planar flow.
@@ -84,10 +84,9 @@ class Contest:
         At equal time they lie between its budgets, on logarithmic axes; beyond them, the nearest
         one counts.
         """
-        _, size = cell
         if budget != EQUAL_TIME:
-            return self._best(self.planar[size, int(budget)], cell)
-        when = np.log([duration(self.planar[size, steps]) for steps in BUDGETS])
+            return self._best(self.planar[(*cell, int(budget))])
+        when = np.log([duration(self.planar[(*cell, steps)]) for steps in BUDGETS])
         now = math.log(duration(self.continuous[cell]))
         values = np.log([self.theirs(cell, steps) for steps in BUDGETS])
         return [math.exp(np.interp(now, when, column)) for column in values.T]
@@ -109,6 +108,5 @@ class Contest:
         pairs = zip(self.theirs(cell, budget), self.ours(cell), strict=True)
         return [theirs / ours for theirs, ours in pairs]
 
-    def _best(self, result: Result, cell: Cell) -> list[float]:
-        target, _ = cell
-        return by_seed([flow for flow in result["flows"] if flow["target"] == target], known, min)
+    def _best(self, result: Result) -> list[float]:
+        return by_seed(result["flows"], known, min)

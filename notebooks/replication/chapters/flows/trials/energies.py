@@ -18,12 +18,12 @@ from replication.data.densities import energy, log_normalizer
 
 @dataclass(frozen=True)
 class Trial(training.Training):
-    """Flows side by side: one for each target, way of training and seed.
+    """Flows for one target side by side: one for each way of training and seed.
 
     Annealed means that the energy's weight grows from 0.01 to 1 over the first 40% of the steps.
     """
 
-    targets: Sequence[str] = ("U1",)  # U1 | U3 | U4
+    target: str = "U1"  # U1 | U3 | U4
     annealed: Sequence[bool] = (False,)
     samples: int = 20_000  # of each flow, for its divergence
 
@@ -40,13 +40,14 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     """
     runs = members(trial)
     flow = _flow(trial)
+    target = energy(trial.target)
 
     def loss(generator: torch.Generator, step: int) -> training.Scored:
         z = torch.randn(len(runs), training.BATCH, 2, generator=generator)
         x, log_q, stats = _pushed(flow, z, effort=trial.penalty > 0)
         if log_q.dim() == 3:
             log_q = log_q[..., 0] + trial.penalty * log_q[..., 1]
-        losses = log_q.mean(1) + weights(trial, step) * _energies(trial, x).mean(1)
+        losses = log_q.mean(1) + weights(trial, step) * target(x).mean(1)
         return training.summed(losses), stats
 
     def divergence(z: Tensor, tolerance: float) -> tuple[Tensor, Tensor, int]:
@@ -54,11 +55,10 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
 
         def score(z: Tensor) -> training.Scored:
             x, log_q, stats = _pushed(flow, z, tolerance)
-            return log_q + _energies(trial, x), stats
+            return log_q + target(x), stats
 
         values, nfe = training.evaluated(score, z)
-        floors = [log_normalizer(target) for target, _, _ in runs]
-        kl = values.mean(1) + torch.tensor(floors, dtype=torch.float64)
+        kl = values.mean(1) + log_normalizer(trial.target)
         return kl, values.std(1) / math.sqrt(values.shape[1]), nfe
 
     probe = _noise(trial, training.PROBE, trial.seed + 1)
@@ -72,15 +72,14 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     tight, _, _ = divergence(z.double(), training.TIGHT)
     scores = (kl.tolist(), error.tolist(), tight.tolist())
     found = zip(runs, *scores, curves, map(list, costs), strict=True)
-    names = ("target", "annealed", "seed", "kl", "error", "kl_tight", "curve_kl", "nfe")
+    names = ("annealed", "seed", "kl", "error", "kl_tight", "curve_kl", "nfe")
     flows = [dict(zip(names, (*run, *values), strict=True)) for run, *values in found]
     return {"flows": flows, **said}
 
 
-def members(trial: Trial) -> list[tuple[str, bool, int]]:
-    """Target, whether annealed, and seed of each flow of a trial, in the order of its runs."""
-    seeds = range(trial.seed, trial.seed + trial.seeds)
-    return list(product(trial.targets, trial.annealed, seeds))
+def members(trial: Trial) -> list[tuple[bool, int]]:
+    """Whether annealed, and the seed, of each flow of a trial, in the order of its runs."""
+    return list(product(trial.annealed, range(trial.seed, trial.seed + trial.seeds)))
 
 
 def load(trial: Trial, folder: Path) -> training.Flow:
@@ -101,18 +100,11 @@ def density(flow: training.Flow, x: Tensor) -> Tensor:
 def weights(trial: Trial, step: int) -> Tensor:
     """The weight of each run's energy at a step."""
     grown = min(1.0, 0.01 + 0.99 * step / max(1.0, 0.4 * trial.iterations))
-    return torch.tensor([grown if annealed else 1.0 for _, annealed, _ in members(trial)])
+    return torch.tensor([grown if annealed else 1.0 for annealed, _ in members(trial)])
 
 
 def _flow(trial: Trial) -> training.Flow:
-    return training.untrained(trial, [seed for _, _, seed in members(trial)])
-
-
-def _energies(trial: Trial, x: Tensor) -> Tensor:
-    """The energies (runs, n) of points (runs, n, 2)."""
-    parts = x.split(len(x) // len(trial.targets))
-    pairs = zip(trial.targets, parts, strict=True)
-    return torch.cat([energy(target)(part) for target, part in pairs])
+    return training.untrained(trial, [seed for _, seed in members(trial)])
 
 
 def _pushed(
