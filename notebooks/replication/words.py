@@ -145,11 +145,15 @@ def whether(values: Sequence[float], accept: Sequence[float], yes: str, no: str)
     return yes if met else no
 
 
-def counted(flags: Sequence[bool]) -> str:
-    """In how many seeds something holds: `in all 3 seeds`, `in 2 of 3 seeds`, `in no seed`."""
+def counted(flags: Sequence[bool | float]) -> str:
+    """In how many seeds something holds: `in all 3 seeds`, `in 2 of 3 seeds`, `in no seed`.
+
+    Shares count as flags: 1.0 where it holds, 0.0 where not.
+    """
     if all(flags):
         return _all(len(flags))
-    return f"in {sum(flags)} of {len(flags)} seeds" if any(flags) else "in no seed"
+    met = sum(map(bool, flags))
+    return f"in {met} of {len(flags)} seeds" if met else "in no seed"
 
 
 def sided(ratio: Mapping[str, Any], above: str, below: str, neither: str) -> str:

@@ -470,6 +470,8 @@ def test_what_the_start_page_says_has_words_for_each_of_its_tests():
         assert start.drawn(notebook, figure)
     parity = cards.SAID["mnist-parity-paired"]
     assert "0.12 points less often" in parity(-0.12) and "0.12 points more often" in parity(0.12)
+    assert "errs as often as the ResNet" in parity(-0.004)
+    assert "is just the latent ODE's" in cards.SAID["latent-ode-30-told"](1.004)
 
 
 def test_the_details_have_what_was_expected_what_was_before_and_what_is_planned(shown):

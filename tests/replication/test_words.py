@@ -162,6 +162,7 @@ def test_ratios_have_geometric_means():
     [
         ([True, True, True], "in all 3 seeds"),
         ([True, False, True], "in 2 of 3 seeds"),
+        ([1.0, 0.0, 1.0], "in 2 of 3 seeds"),
         ([False, False], "in no seed"),
         ([True], "in the one seed"),
         ([False], "in no seed"),

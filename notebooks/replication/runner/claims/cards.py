@@ -8,11 +8,14 @@ from replication.runner.claims.verdicts import Verdict, between
 
 
 def _times(number: float) -> str:
-    return f"{number:.2g} times"
+    said = f"{number:.2g}"
+    return "just" if said == "1" else f"{said} times"
 
 
-def _more(points: float) -> str:
-    return f"{abs(points):.2f} points {'more' if points > 0 else 'less'}"
+def _more_often_than(points: float) -> str:
+    if f"{abs(points):.2f}" == "0.00":
+        return "as often as"
+    return f"{abs(points):.2f} points {'more' if points > 0 else 'less'} often than"
 
 
 SAID: Mapping[str, Callable[[float], str]] = {  # by test: true whatever its number is
@@ -23,10 +26,10 @@ SAID: Mapping[str, Callable[[float], str]] = {  # by test: true whatever its num
         f"Where neither is told the times, it is {_times(x)} the latent ODE's"
     ),
     "mnist-parity-paired": lambda x: (
-        f"On the test digits of MNIST, the ODE-Net errs {_more(x)} often than the ResNet"
+        f"On the test digits of MNIST, the ODE-Net errs {_more_often_than(x)} the ResNet"
     ),
     "pixels-parity": lambda x: (
-        f"On raw pixels, the ODE block errs {_more(x)} often than six residual blocks"
+        f"On raw pixels, the ODE block errs {_more_often_than(x)} six residual blocks"
     ),
     "growth-from-epoch-1": lambda x: (
         f"At the end of the training, a solve takes {_times(x)} as many evaluations as after the "
