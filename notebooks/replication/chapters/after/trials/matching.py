@@ -22,7 +22,7 @@ from replication.training import Learner, Row, Schedule, column, train
 
 HELD_OUT = 1_000_000  # the seed of the held-out points, as in chapter 06
 BATCH, TIMES = 256, 16  # points of a step, in so many groups with a time each
-PROBE = 1_000  # held-out points on the way
+PROBE = 1_000  # held-out points on the way, as many as for the flows of chapter 06
 ROWS = 40  # of the history
 FINAL = 1e-5  # tolerance of the solves that results come from
 
