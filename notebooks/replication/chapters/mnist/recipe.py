@@ -1,4 +1,4 @@
-"""How the networks of this chapter are trained: digits, batches, and one of three optimizers."""
+"""How the networks of this chapter are trained: digits, batches, and one of two optimizers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from odenet.models.classifier import Classifier
@@ -25,7 +25,6 @@ HELD_OUT = 12  # one training digit in so many is for validation: 5,000 of 60,00
 BATCH_SIZE = 128
 KERNEL_LR, LR = 2e-2, 5e-3  # of Muon for the kernels of convolutions, and of Adam for all else
 ADAM_LR = 1e-3  # where Adam trains everything
-SGD_LR, MOMENTUM = 0.1, 0.9
 RISE = 0.11  # of the steps; of ten, PyTorch cannot take a tenth: it would divide by zero
 
 # name -> the optimizer of a model, with the learning rates at their peaks
@@ -33,7 +32,6 @@ OPTIMIZERS: Mapping[str, Callable[[Classifier], Optimizer]] = MappingProxyType(
     {
         "muon": lambda model: KernelsByMuon(model, KERNEL_LR, LR),
         "adam": lambda model: Adam(model.parameters(), lr=ADAM_LR),
-        "sgd": lambda model: SGD(model.parameters(), lr=SGD_LR, momentum=MOMENTUM),
     }
 )
 
