@@ -15,7 +15,10 @@ def table(columns: Mapping[str, Sequence[object]]) -> str:
 
 
 def interval(estimate: Estimate, digits: int) -> str:
-    """The mean with its interval, if it has one, to so many decimals: `0.43 [0.31, 0.55]`."""
-    mean, low, high = (estimate[key] for key in ("mean", "low", "high"))
-    bounds = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{mean:.{digits}f}{bounds}"
+    """The mean with its interval to so many decimals: `0.43 [0.31, 0.55]`.
+
+    Without one where there is none, and where it would read as the mean does.
+    """
+    said = [estimate[key] for key in ("mean", "low", "high") if estimate[key] is not None]
+    mean, *bounds = (f"{number:.{digits}f}" for number in said)
+    return mean if set(bounds) <= {mean} else f"{mean} [{', '.join(bounds)}]"

@@ -586,6 +586,7 @@ def test_a_table_refuses_columns_of_unequal_length():
 def test_an_interval_is_shown_only_where_there_is_one():
     assert tables.interval(SEVERAL, 2) == "0.50 [0.20, 0.80]"
     assert tables.interval(SINGLE, 1) == "0.5"
+    assert tables.interval({"mean": 0.5, "low": 0.5, "high": 0.5}, 2) == "0.50"
 
 
 def test_densities_of_a_row_share_the_targets_highest_value():
