@@ -103,6 +103,7 @@ def test_a_notebook_without_a_report_is_refused(notebook):
 def test_numbers_are_shown_to_three_digits():
     assert shown(0.12345) == "0.123"
     assert shown(estimate([1.5])) == "1.5, n\u00a0=\u00a01"
+    assert shown(estimate([1.0, 1.0])) == "1, n\u00a0=\u00a02"
 
 
 def git(root, *arguments):

@@ -87,5 +87,7 @@ def shown(metric: Metric | None) -> str:
 
 
 def spanned(mean: float, low: float | None, high: float | None) -> str:
-    """A mean with its interval, if it has one, on one line: `0.15 [0.03, 0.27]`."""
-    return f"{mean:.3g}" + ("" if low is None else f" [{low:.3g},\u00a0{high:.3g}]")
+    """A mean on one line with its interval, if that has a width: `0.15 [0.03, 0.27]`."""
+    said = f"{mean:.3g}"
+    ends = [f"{end:.3g}" for end in (low, high) if end is not None]
+    return said if set(ends) <= {said} else said + " [" + ",\u00a0".join(ends) + "]"
