@@ -46,7 +46,8 @@ class SciPyAdams:
         if not len(arrays.start):  # which the Fortran code does not take
             yield from (opaque_step(t, t1, y0, y0) for t, t1 in pairwise(ts))
             return
-        solver = ode(arrays.field).set_integrator(self.integrator, **self._settings(control))
+        settings = self._settings(control, arrays)
+        solver = ode(arrays.field).set_integrator(self.integrator, **settings)
         solver.set_initial_value(arrays.start, ts[0])
         t, y, taken = ts[0], y0, 0
         for t1 in ts[1:]:
@@ -59,10 +60,10 @@ class SciPyAdams:
             yield opaque_step(t, t1, y, y1)
             t, y = t1, y1
 
-    def _settings(self, control: Adaptive) -> dict[str, Any]:
+    def _settings(self, control: Adaptive, arrays: Arrays) -> dict[str, Any]:
         return {
-            "rtol": np.asarray(control.rtol).tolist(),
-            "atol": np.asarray(control.atol).tolist(),
+            "rtol": arrays.tolerance(control.rtol),
+            "atol": arrays.tolerance(control.atol),
             "nsteps": control.max_steps or 10_000,
             "first_step": control.initial or 0.0,
             "min_step": control.min_step,
@@ -85,6 +86,12 @@ class Arrays:
     def tensor(self, y: np.ndarray) -> Tensor:
         # A copy: SciPy goes on to write into its arrays.
         return torch.tensor(y, dtype=self._y0.dtype, device=self._y0.device).view(self._y0.shape)
+
+    def tolerance(self, value: float | Tensor) -> float | np.ndarray:
+        """A number, or one for each number of the state."""
+        if not isinstance(value, Tensor):
+            return float(value)
+        return _array(value.detach().to(self._y0.device).expand(self._y0.shape))
 
     def field(self, t: float, y: np.ndarray) -> np.ndarray:
         with torch.no_grad():

@@ -27,6 +27,7 @@ from odenet import (
     solve_event,
     steps,
 )
+from odenet.solvers.scipy_solver import SciPySolver
 
 TIGHT = Adaptive(1e-9, 1e-9)
 RULES = ("backprop", "checkpoint", "adjoint", InterpolatedAdjoint())
@@ -531,6 +532,19 @@ def test_tolerances_and_norms_of_the_state_hold_in_the_backward_solve(rule, cont
     y0 = torch.ones(2, 3, dtype=torch.float64)
     solve(field, y0, [0.0, 0.5, 1.0], Solver("dopri5", control, rule)).y1.sum().backward()
     assert field.rate.grad.item() == pytest.approx(-6 * math.exp(-0.7), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2,), (3, 1), ()])
+@pytest.mark.parametrize("method", ["scipy_vode", "scipy_lsoda", SciPySolver("RK45")], ids=str)
+def test_scipys_methods_take_tolerances_that_broadcast_with_the_state(method, shape):
+    y0 = torch.ones(3, 2, dtype=torch.float64)
+    tight = torch.full(shape, 1e-8, dtype=torch.float64)
+    found, expected = (
+        solve(lambda t, y: -y, y0, [0.0, 1.0], Solver(method, Adaptive(tight, atol))).y1
+        for atol in (tight, 1e-8)
+    )
+    assert torch.equal(found, expected)
+    assert torch.allclose(found, math.exp(-1) * y0, atol=1e-6)
 
 
 def test_tolerances_must_fit_the_state():
