@@ -362,7 +362,8 @@ def _with_jumps(stops: Iterable[Any], jumps: Sequence[float], ts: Sequence[Any])
     start, end = ts[0], ts[-1]
     sign = 1.0 if end > start else -1.0
     inside = sorted((t for t in jumps if sign * start < sign * t < sign * end), reverse=sign < 0)
-    merged = heapq.merge(stops, inside, key=lambda t: sign * t)
+    # Jumps first: of two at one time, the one that does not move with ``ts`` is kept.
+    merged = heapq.merge(inside, stops, key=lambda t: sign * t)
     return (t for t, _ in itertools.groupby(merged))
 
 

@@ -735,6 +735,22 @@ def test_fixed_steps_stop_at_jumps(method, end):
     assert [step.t1 / end for step in path] == pytest.approx([0.3, 0.5, 0.6, 0.9, 1.0])
 
 
+def pulse(t, y):
+    return torch.where(torch.as_tensor(t, dtype=y.dtype) < 0.5, 1.0, -2.0) * torch.ones_like(y)
+
+
+@every_rule
+@pytest.mark.parametrize("ts", [[0.0, 1.0], [1.0, 0.0], [0.0, 0.5, 1.0]], ids=str)
+@pytest.mark.parametrize("settings", [{"count": 10}, {"size": 0.1}, {}], ids=str)
+def test_a_jump_where_a_step_ends_does_not_move_with_the_times(rule, settings, ts):
+    times = double(*ts, grad=True)
+    solver = Solver("rk4", FixedSteps(**settings, jump_times=(0.5,)), rule)
+    solve(pulse, double(0.0), times, solver, params=()).y1.sum().backward()
+    exact = {0.0: -1.0, 0.5: 0.0, 1.0: -2.0}
+    sign = 1 if ts[-1] > ts[0] else -1
+    assert times.grad.tolist() == pytest.approx([sign * exact[t] for t in ts])
+
+
 # Dense output
 
 
