@@ -363,7 +363,7 @@ def _parameters(
 ) -> tuple[Tensor, ...]:
     """The tensors that the gradient rule must differentiate beside ``y0``, given or found."""
     if params is not None:
-        return tuple(p for p in params if p.requires_grad)
+        return _checked_params(params)
     if module is not None:
         recorded = not solver.gradient.needs_params and not solver.method.own_steps
         if not torch.is_grad_enabled() or (recorded and not solver.compile):
@@ -379,6 +379,17 @@ def _parameters(
             "an nn.Module, or give params (an empty tuple if there are none)"
         )
     return ()
+
+
+def _checked_params(params: Any) -> tuple[Tensor, ...]:
+    """Those that require gradients, each once: one given twice would get its gradient twice."""
+    if isinstance(params, Tensor):
+        raise TypeError("params must be a sequence of tensors, got one tensor: give [tensor]")
+    given = tuple(params)
+    for p in given:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"params must hold tensors, got {type(p).__name__}")
+    return tuple({id(p): p for p in given if p.requires_grad}.values())
 
 
 def _untraced(rule: Gradient, problem: InitialValueProblem) -> Solution:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -325,10 +325,10 @@ class _Call:
         self,
         rule: Any,
         event_fn: Callable[[Tensor, Any], Tensor] | None,
-        params: Iterable[Tensor] | None,
+        params: Sequence[Tensor] | None,
     ) -> Any:
         solver, packing = Solver(self.method, self.control, rule), self.packing
-        y0, given = packing.pack(packing.y0), None if params is None else tuple(params)
+        y0 = packing.pack(packing.y0)
         if event_fn is None and len(self.t) == 1:
             return packing.unpack(y0[None])
         if event_fn is None:
@@ -340,7 +340,7 @@ class _Call:
                     stacklevel=3,
                 )
             with torch.set_grad_enabled(recorded and torch.is_grad_enabled()):
-                return packing.unpack(solve(self.field, y0, self.t, solver, params=given).ys)
+                return packing.unpack(solve(self.field, y0, self.t, solver, params=params).ys)
         if len(self.t) != 2:
             raise ValueError(
                 f"t must hold two times where event_fn is given, the start and one that says the "
@@ -353,7 +353,7 @@ class _Call:
             lambda s, y: event_fn(s, packing.unpack(y)),
             solver,
             end=math.inf if self.t[1] > self.t[0] else -math.inf,
-            params=given,
+            params=params,
         )
         return time, packing.unpack(solution.ys)
 

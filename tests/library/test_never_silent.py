@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 import torch
+from problems import decay
 from torch import nn
 from torch.func import functional_call
 
@@ -170,6 +171,18 @@ def test_a_field_that_reads_its_time_as_a_number_is_told():
         solve(lambda t, y: math.sin(t) * y, double(1.0), double(0.0, 1.0, grad=True))
     solution = solve(lambda t, y: math.sin(t) * y, double(1.0), double(0.0, 1.0))
     assert solution.y1.item() == pytest.approx(math.exp(1 - math.cos(1)), abs=1e-5)
+
+
+@every_rule
+def test_a_parameter_that_is_given_twice_has_its_gradient_once(rule):
+    field, solver = Decay(), Solver("dopri5", TIGHT, rule)
+    twice = [field.rate, *field.parameters()]
+    solve(field, double(1.0), [0.0, 1.0], solver, params=twice).y1.backward()
+    assert field.rate.grad.item() == pytest.approx(-math.exp(-0.7))
+    field.rate.grad = None
+    time, _ = solve_event(field, double(1.0), 0.0, lambda t, y: y - 0.5, solver, params=twice)
+    time.backward()
+    assert field.rate.grad.item() == pytest.approx(-math.log(2) / 0.7**2)
 
 
 class Hidden(nn.Module):
@@ -800,6 +813,10 @@ def test_dense_output_is_refused_where_it_would_be_wrong():
         lambda: solve(Decay(), Y0 + 1j, [0.0, 1.0]),
         lambda: solve(Decay(), Y0, None),
         lambda: solve(lambda t, y: None, Y0, [0.0, 1.0]),
+        lambda: solve(decay, Y0, [0.0, 1.0], params=scalar(1.0)),
+        lambda: solve(decay, Y0, [0.0, 1.0], params=[Decay()]),
+        lambda: solve(decay, Y0, [0.0, 1.0], params=dict(Decay().named_parameters())),
+        lambda: odeint_adjoint(decay, Y0, double(0.0, 1.0), adjoint_params=scalar(1.0)),
         lambda: odeint(Decay(), (Y0, [1.0]), double(0.0, 1.0)),
         lambda: odeint(lambda t, s: torch.cat(s), (Y0, Y0), double(0.0, 1.0)),
     ],

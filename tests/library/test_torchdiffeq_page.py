@@ -624,6 +624,13 @@ def test_a_field_that_writes_is_refused_and_one_that_returns_its_memory_is_copie
     assert end.item() == pytest.approx(ENDS, rel=1e-6)
 
 
+def test_a_parameter_that_is_given_twice_has_its_gradient_once():
+    field = Decay()
+    ys = odeint_adjoint(field, ones(1), SPAN, adjoint_params=(field.rate, field.rate))
+    ys[-1].sum().backward()
+    assert field.rate.grad.item() == pytest.approx(-ENDS, rel=1e-6)
+
+
 def test_slopes_broadcast_with_the_state():
     end = odeint(lambda t, y: torch.ones(()), torch.ones(2), SPAN)[-1]
     torch.testing.assert_close(end, torch.full((2,), 2.0))
