@@ -50,9 +50,10 @@ def solve_event(
             Then ``FixedSteps`` needs a ``size``, of which it makes at most 10,000.
 
     Returns:
-        The event's time, a tensor without dimensions of the precision of ``t0`` (double for a
-        number), and a ``Solution`` with the two states at start and event. Its stats count the
-        search; rules other than ``Backprop`` then solve once more, which they count too.
+        The event's time, a tensor without dimensions of the precision of ``t0`` (double for
+        numbers and whole times), and a ``Solution`` with the two states at start and event. Its
+        stats count the search; rules other than ``Backprop`` then solve once more, which they count
+        too.
 
     Raises:
         TypeError, ValueError: as ``solve``, and for an event that is not a tensor of numbers.
@@ -73,6 +74,9 @@ def solve_event(
     solver = check_solver(solver)
     check_state(y0, solver.control)
     start = t0.detach() if isinstance(t0, Tensor) else torch.tensor(t0, dtype=torch.float64)
+    if start.numel() != 1 or start.is_complex():
+        raise ValueError(f"t0 must be one time, got {t0!r}")
+    start = start if start.is_floating_point() else start.double()
     span = (float(start), float(end))
     _check_search(solver, span)
     field, stats = checked_field(f, y0), SolveStats()

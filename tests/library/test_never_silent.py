@@ -420,8 +420,14 @@ def test_the_time_has_the_precision_of_the_state(times, state, interface):
     assert ys.dtype == state
 
 
+@pytest.mark.parametrize("t0", [double(0.0, 1.0), double(), torch.tensor(0j)], ids=str)
+def test_an_event_starts_at_one_time(t0):
+    with pytest.raises(ValueError, match="t0 must be one time"):
+        solve_event(decay, double(1.0), t0, lambda t, y: y - 0.5)
+
+
 def test_the_time_of_an_event_has_the_precision_of_its_start():
-    for t0 in (scalar(1.0e6), 1.0e6):
+    for t0 in (scalar(1.0e6), 1.0e6, 1_000_000, torch.tensor(1_000_000)):
         time, _ = solve_event(
             lambda t, y: torch.ones_like(y), torch.zeros(1), t0, lambda t, y: y[0] - 0.3
         )
