@@ -454,7 +454,10 @@ class _Grid(FixedSteps):
                 f"grid_constructor must give times from {ts[0]} to {ts[-1]}, got {grid[0]} to "
                 f"{grid[-1]}"
             )
-        inside = grid[1:-1] if isinstance(ts[0], Tensor) else [t.item() for t in grid[1:-1]]
+        numbers = [t.item() for t in grid]
+        if numbers != sorted(numbers, reverse=numbers[-1] < numbers[0]):
+            raise ArgumentError(f"grid_constructor must give times in order, got {numbers}")
+        inside = grid[1:-1] if isinstance(ts[0], Tensor) else numbers[1:-1]
         return [*inside, ts[-1]]
 
 
