@@ -45,7 +45,7 @@ def solve_event(
         t0: the start, a number or a tensor without dimensions, such as the time of another event.
         event: takes a time, a tensor of double precision without dimensions, and a state; returns
             one number or several, of which the first to cross zero counts. One that is zero at the
-            start counts from its next change of sign.
+            start, or within rounding of it, counts from its next change of sign.
         end: where the search stops, and with it the direction of time; by default infinitely late.
             Then ``FixedSteps`` needs a ``size``, of which it makes at most 10,000.
 
@@ -133,8 +133,9 @@ def _locate(
             looks = zip(_time(places[1:], y0).unbind(), step(places[1:]), strict=True)
             values = torch.cat((before, torch.stack([_values(event, t, y) for t, y in looks])))
             if step.t0 == start:
-                # A ball on the ground, to rounding, crosses nothing as it leaves.
-                small = math.sqrt(torch.finfo(y0.dtype).eps) * values.abs().amax(0)
+                # A ball on the ground, to rounding of place or time, crosses nothing as it leaves.
+                late = 100 * sys.float_info.epsilon * (1 + abs(start)) / abs(step.h)
+                small = (torch.finfo(y0.dtype).eps ** (2 / 3) + late) * values.abs().amax(0)
                 values[0] = torch.where(values[0].abs() <= small, 0.0, values[0])
         old, new = values[:-1].sign(), values[1:].sign()
         crossed = (old * new < 0) | ((new == 0) & (old != 0))

@@ -586,7 +586,13 @@ def test_an_event_that_stays_at_zero_is_where_it_becomes_zero():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     "solver",
-    [Solver(), Solver("rk4", FixedSteps(size=0.01)), Solver("bosh3", Adaptive(1e-3, 1e-3))],
+    [
+        Solver(),
+        Solver("rk4", FixedSteps(size=0.01)),
+        Solver("bosh3", Adaptive(1e-3, 1e-3)),
+        Solver("tsit5", TIGHT),
+        Solver("dopri5", Adaptive(initial=1e-6)),
+    ],
     ids=str,
 )
 def test_a_ball_left_where_it_touched_the_ground_flies_on(solver, dtype):
@@ -603,6 +609,21 @@ def test_a_ball_left_where_it_touched_the_ground_flies_on(solver, dtype):
         times.append(time)
     fall = math.sqrt(2 / 9.8)
     assert times == pytest.approx([fall, 3 * fall, 5 * fall], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("height", "dtype"), [(1e-9, torch.float64), (3e-5, torch.float32), (3e-4, torch.float32)]
+)
+@pytest.mark.parametrize("size", [0.1, 1.0])
+def test_an_event_soon_after_the_start_is_not_missed(height, dtype, size):
+    time, _ = solve_event(
+        lambda t, y: -torch.ones_like(y),
+        torch.tensor([height], dtype=dtype),
+        0.0,
+        lambda t, y: y,
+        Solver("rk4", FixedSteps(size=size)),
+    )
+    assert time.item() == pytest.approx(height)
 
 
 def test_the_first_of_many_crossings_in_a_long_step_is_found():
