@@ -35,7 +35,8 @@ def solve_event(
     """Solve until ``event(t, y)`` first changes its sign.
 
     The event is located on the dense output of the step in which it happens, and its state is read
-    there. A step is looked at in ten places: two crossings between neighbours go unseen, so give
+    there. That of "dopri8" is of order 5 alone: its events are less exact than its tolerance. A
+    step is looked at in ten places: two crossings between neighbours go unseen, so give
     ``Adaptive`` a ``max_step`` where an event comes and goes. The gradients of time and state reach
     ``y0``, ``t0``, the parameters, and what ``event`` depends on, by the implicit function theorem
     (Chen, Amos, Nickel 2021); they are differentiable once.

@@ -25,7 +25,8 @@ class InterpolatedAdjoint:
 
     Like ``Adjoint``, but the backward solve reads the state from the dense output of the forward
     steps. There is no there-and-back error, so fields that cannot be solved backwards are no
-    problem, and memory grows with the accepted steps. Differentiable once.
+    problem, and memory grows with the accepted steps. The dense output of "dopri8" is of order 5
+    alone, and the gradient less exact than its tolerance. Differentiable once.
 
     Args:
         control: of the backward solve; by default that of the forward solve.
