@@ -80,11 +80,11 @@ def solve_event(
     start = start if start.is_floating_point() else start.double()
     span = (float(start), float(end))
     _check_search(solver, span)
-    field, stats = checked_field(f, y0), SolveStats()
+    field, stats, jumps = checked_field(f, y0), SolveStats(), solver.control.jump_times
     given = y0
     if isinstance(t0, Tensor) and t0.requires_grad:
         # To first order, starting later by d is starting from y0 - d f(t0, y0).
-        given = moved(y0, t0.reshape(()), -slope_at(field, span[0], y0))
+        given = moved(y0, t0.reshape(()), -slope_at(field, span[0], y0, span[1], jumps))
         stats.forward.nfe += 1
     records = torch.is_grad_enabled() and isinstance(solver.gradient, Backprop)
     with torch.set_grad_enabled(records):
@@ -96,7 +96,8 @@ def solve_event(
         solution = solve(f, given, ts, _same_steps(solver, span), params=params)
         solution.stats.forward = stats.forward + solution.stats.forward
         ys, stats = solution.ys[:2], solution.stats
-    time, state = _at_event(field, start.new_tensor(t), ys[1], event, which)
+    slope = slope_at(field, t, ys[1], span[0], jumps)
+    time, state = _at_event(slope, start.new_tensor(t), ys[1], event, which)
     stats.forward.nfe += 1
     return time, Solution((span[0], t), torch.stack((y0, state)), stats)
 
@@ -187,9 +188,10 @@ def _root(step: Step, event: Event, i: int, low: float, high: float) -> float:
         low, high = (middle, high) if value(middle) else (low, middle)
 
 
-def _at_event(f: Field, time: Tensor, y: Tensor, event: Event, which: int) -> tuple[Tensor, Tensor]:
+def _at_event(
+    slope: Tensor, time: Tensor, y: Tensor, event: Event, which: int
+) -> tuple[Tensor, Tensor]:
     """The event's time and state with the derivatives that the crossing condition gives them."""
-    slope = slope_at(f, float(time), y)
     at = _time(float(time), y)
     with torch.enable_grad():
         t, state = at.clone().requires_grad_(), y.detach().requires_grad_()

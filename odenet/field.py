@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from odenet.solvers import Field
+from odenet.solvers.modified import beside
 
 
 def checked_field(f: Field, y0: Tensor) -> Any:
@@ -95,9 +97,9 @@ def autocast_of_now(device: str) -> Any:
 
 
 @torch.no_grad()
-def slope_at(f: Field, t: float, y: Tensor) -> Tensor:
-    """The slope, without a graph."""
-    return f(t, y)
+def slope_at(f: Field, t: float, y: Tensor, toward: float, jumps: Sequence[float]) -> Tensor:
+    """The slope, without a graph; at one of the ``jumps``, that on the side ``toward``."""
+    return f(beside(t, toward, y.dtype) if t in jumps else t, y)
 
 
 def _has_memory(x: Tensor) -> bool:

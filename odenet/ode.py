@@ -176,10 +176,10 @@ def solve(
         check_own(f, parameters)
     f = checked_field(f, y0)
     by_steps = type(solver.gradient) is Backprop and hasattr(solver.method, "tableau")
-    start = y0
+    start, jumps = y0, solver.control.jump_times
     if tensors is not None and not by_steps:
         # To first order, starting later by d is starting from y0 - d f(ts[0], y0).
-        start = moved(y0, tensors[0], -slope_at(f, times[0], y0))
+        start = moved(y0, tensors[0], -slope_at(f, times[0], y0, times[-1], jumps))
     problem = problem_of(
         f,
         start,
@@ -200,7 +200,8 @@ def solve(
     if tensors is not None and not by_steps:
         # The slopes at the start and at each output.
         solution.stats.forward += Counts(nfe=1 + len(times))
-        slopes = torch.stack([slope_at(f, t, y) for t, y in zip(times, solution.ys, strict=True)])
+        places = zip(times, solution.ys, (times[-1], *times[:-1]), strict=True)
+        slopes = torch.stack([slope_at(f, t, y, toward, jumps) for t, y, toward in places])
         solution = replace(solution, ys=moved(solution.ys, tensors, slopes))
     return solution
 

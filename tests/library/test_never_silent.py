@@ -791,6 +791,33 @@ def test_a_jump_where_a_step_ends_does_not_move_with_the_times(rule, settings, t
     assert times.grad.tolist() == pytest.approx([sign * exact[t] for t in ts])
 
 
+@every_rule
+@pytest.mark.parametrize("ts", [[0.0, 0.5], [0.5, 1.0], [1.0, 0.5], [0.5, 0.0]], ids=str)
+@pytest.mark.parametrize(
+    "control", [FixedSteps(10, jump_times=(0.5,)), Adaptive(jump_times=(0.5,))]
+)
+def test_a_jump_at_an_output_is_seen_from_the_side_of_the_solve(rule, control, ts):
+    seen, times, y0 = [], double(*ts, grad=True), double(0.0, grad=True)
+
+    def field(t, y):
+        seen.append(torch.as_tensor(t, dtype=y.dtype).detach().as_subclass(torch.Tensor).item())
+        return pulse(t, y)
+
+    solution = solve(field, y0, times, Solver("dopri5", control, rule), params=())
+    solution.y1.sum().backward()
+    slope = 1.0 if min(ts) < 0.5 else -2.0
+    assert times.grad.tolist() == pytest.approx([-slope, slope]) and y0.grad.item() == 1
+    assert solution.y1.item() == pytest.approx(slope * (ts[1] - ts[0])) and 0.5 not in seen
+
+
+@every_rule
+def test_an_event_at_a_jump_is_seen_from_before_it(rule):
+    y0, solver = double(0.0, grad=True), Solver("dopri5", Adaptive(jump_times=(0.5,)), rule)
+    time, _ = solve_event(pulse, y0, 0.0, lambda t, y: y - 0.5, solver, params=())
+    time.backward()
+    assert time.item() == pytest.approx(0.5) and y0.grad.item() == pytest.approx(-1)
+
+
 # Dense output
 
 
