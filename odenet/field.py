@@ -15,10 +15,10 @@ from odenet.solvers.modified import beside
 def checked_field(f: Field, y0: Tensor) -> Any:
     """``f``, raising TypeError or ValueError for a slope that is not like the state ``y0``.
 
-    A field must not write into its argument, and slopes are kept: one that lies in the memory of the
-    first is copied. A buffer that is first returned later is not seen, as looking for it would cost
-    each evaluation. The result has an attribute ``first``: time, state and slope of its first call,
-    for those who must know the field again.
+    A field must not write into its argument, and slopes are kept: one in the memory of the first is
+    copied. A buffer that is first returned later goes unseen: to look for it would cost at each
+    evaluation. The result has an attribute ``first``: time, state and slope of its first call, for
+    those who must know the field again.
     """
     shape, dtype, call = y0.shape, y0.dtype, f
     if (mode := autocast_of_now(y0.device.type)) is not None:

@@ -333,7 +333,7 @@ class _Call:
             return packing.unpack(y0[None])
         if event_fn is None:
             recorded = not (self.name in SCIPY and isinstance(rule, Backprop))
-            if not recorded and (y0.requires_grad or _trained(self.func)):
+            if not recorded and torch.is_grad_enabled() and self._wants_gradient(y0):
                 warnings.warn(
                     f"{self.name} keeps its steps to itself, so the solution has no gradient: take "
                     "odeint_adjoint for one",
@@ -356,6 +356,11 @@ class _Call:
             params=params,
         )
         return time, packing.unpack(solution.ys)
+
+    def _wants_gradient(self, y0: Tensor) -> bool:
+        """Whether a gradient could be asked for; one evaluation tells what ``func`` depends on."""
+        slope = self.field(self.t[0].item(), y0)
+        return any(x.requires_grad for x in (y0, self.t, slope))
 
     def _scheme(self, rest: dict[str, Any]) -> tuple[Any, Control]:
         """Our method and control; options that are understood are taken out of ``rest``."""
@@ -421,10 +426,6 @@ class _Call:
 
 def _rises(times: list[float]) -> bool:
     return all(a < b for a, b in pairwise(times))
-
-
-def _trained(func: Any) -> bool:
-    return isinstance(func, nn.Module) and any(p.requires_grad for p in func.parameters())
 
 
 def _checked(t: Any) -> Tensor:

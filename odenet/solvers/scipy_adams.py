@@ -51,7 +51,11 @@ class SciPyAdams:
         solver.set_initial_value(arrays.start, ts[0])
         t, y, taken = ts[0], y0, 0
         for t1 in ts[1:]:
-            end = solver.integrate(t1)
+            try:
+                end = solver.integrate(t1)
+            finally:
+                if arrays.error is not None:
+                    raise arrays.error
             if not solver.successful() or not np.isfinite(end).all():
                 raise SolveError(f"{self.name} gave up", solver.t, t1 - t, counts)
             y1 = arrays.tensor(end)
@@ -77,10 +81,14 @@ def opaque_step(t: float, t1: float, y: Tensor, y1: Tensor) -> Step:
 
 
 class Arrays:
-    """A field and a state as SciPy takes them: flat arrays in double precision."""
+    """A field and a state as SciPy takes them: flat arrays in double precision.
+
+    ``error`` is what the field raised first: VODE goes on calling it, and fails with another.
+    """
 
     def __init__(self, f: Field, y0: Tensor) -> None:
         self._f, self._y0 = f, y0
+        self.error: BaseException | None = None
         self.start = _array(y0.detach())
 
     def tensor(self, y: np.ndarray) -> Tensor:
@@ -94,8 +102,17 @@ class Arrays:
         return _array(value.detach().to(self._y0.device).expand(self._y0.shape))
 
     def field(self, t: float, y: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return _array(self._f(float(t), self.tensor(y)))
+        try:
+            slope = self._f(float(t), self.tensor(y))
+            if slope.requires_grad and torch.is_grad_enabled():
+                raise ValueError(
+                    "SciPy keeps its steps to itself, and the slope requires a gradient: "
+                    "differentiate with Adjoint and params, or solve under torch.no_grad()"
+                )
+            return _array(slope.detach())
+        except BaseException as error:
+            self.error = self.error or error
+            raise
 
 
 def _array(y: Tensor) -> np.ndarray:

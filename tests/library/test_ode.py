@@ -21,6 +21,7 @@ from odenet import (
     solve_event,
 )
 from odenet.solvers import METHODS, rms
+from odenet.solvers.scipy_solver import SciPySolver
 
 
 def test_names_become_values_once():
@@ -149,6 +150,17 @@ def test_scipy_methods_solve_and_give_adjoint_gradients_only():
             solve(Field(), Y0, TS, Solver(name, tight))
         with pytest.raises(ValueError, match="chooses its own steps"):
             Solver(name, FixedSteps(3), "adjoint")
+
+
+@pytest.mark.parametrize("method", ["scipy_vode", "scipy_lsoda", SciPySolver("RK45")], ids=str)
+def test_scipy_methods_lose_no_gradient_and_no_error_of_a_plain_function(method):
+    field = Field()
+    with pytest.raises(ValueError, match="differentiate with Adjoint"):
+        solve(lambda t, y: field(t, y), Y0, TS, Solver(method))
+    with torch.no_grad():
+        solve(lambda t, y: field(t, y), Y0, TS, Solver(method))
+    with pytest.raises(ZeroDivisionError):
+        solve(lambda t, y: 1 / 0, Y0, TS, Solver(method))
 
 
 def test_warm_start_saves_the_starting_step():

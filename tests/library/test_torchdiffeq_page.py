@@ -593,9 +593,14 @@ def test_gradients_by_time_are_of_the_computed_solution_or_of_the_exact_one():
 
 
 def test_scipys_solvers_have_gradients_by_the_adjoint_alone():
-    with pytest.warns(UserWarning, match="odeint_adjoint"):
-        assert not odeint(Decay(), ones(1), SPAN, method="scipy_solver").requires_grad
     field = Decay()
+    for func in (field, field.forward, lambda t, y: field(t, y)):
+        with pytest.warns(UserWarning, match="odeint_adjoint"):
+            assert not odeint(func, ones(1), SPAN, method="scipy_solver").requires_grad
+    with pytest.warns(UserWarning, match="odeint_adjoint"):
+        odeint(decay, ones(1), SPAN.clone().requires_grad_(), method="scipy_solver")
+    with torch.no_grad():  # where no one asks for a gradient
+        odeint(field, ones(1), SPAN, method="scipy_solver")
     odeint_adjoint(field, ones(1), SPAN, method="scipy_solver")[-1].sum().backward()
     assert field.rate.grad.item() == pytest.approx(-ENDS, rel=1e-5)
 
