@@ -166,9 +166,15 @@ def test_gradients_by_times_are_those_of_the_computed_solution(control, method, 
     assert torch.autograd.gradgradcheck(outputs, (times, scalar(1.3, grad=True)))
 
 
-def test_a_field_that_reads_its_time_as_a_number_is_told():
+@pytest.mark.parametrize(
+    "read", [math.sin, complex, lambda t: t.tolist(), lambda t: torch.full((1,), t)]
+)
+def test_a_field_that_reads_its_time_as_a_number_is_told(read):
     with pytest.raises(TypeError, match=r"torch\.sin"):
-        solve(lambda t, y: math.sin(t) * y, double(1.0), double(0.0, 1.0, grad=True))
+        solve(lambda t, y: read(t) * y, double(1.0), double(0.0, 1.0, grad=True))
+
+
+def test_a_field_may_read_its_time_as_a_number_where_no_gradient_is_wanted():
     solution = solve(lambda t, y: math.sin(t) * y, double(1.0), double(0.0, 1.0))
     assert solution.y1.item() == pytest.approx(math.exp(1 - math.cos(1)), abs=1e-5)
 
