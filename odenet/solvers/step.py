@@ -70,8 +70,14 @@ class Step:
     def __call__(self, ts: Sequence[float]) -> Tensor:
         """Dense output: the solution at times ``ts`` of this step, ``(len(ts), *y0.shape)``.
 
-        The value at ``t1`` is ``y1`` itself.
+        The value at ``t1`` is ``y1`` itself. Raises ValueError for no times, for times outside of
+        the step, and for times inside one of SciPy's, which has no dense output.
         """
+        low, high = (self.t0, self.t1) if self.t0 < self.t1 else (self.t1, self.t0)
+        if not len(ts) or min(ts) < low or max(ts) > high:
+            raise ValueError(f"times must lie within {low:g} and {high:g}, got {list(ts)}")
+        if not len(self.slopes) and any(low < t < high for t in ts):
+            raise ValueError("a step of SciPy's methods has no dense output: ask for its ends")
         pieces = dense([(self, ts)])
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
