@@ -97,6 +97,11 @@ class Solver:
         if isinstance(rule, Adjoint | InterpolatedAdjoint):
             back = None if rule.method is None else _method("method of the gradient", rule.method)
             _check_control("control of the gradient", back or chosen, rule.control or control)
+            if back and back.own_steps and control.jump_times:
+                raise ValueError(
+                    f"{back.name} cannot stop at the jump_times of the forward solve: take a "
+                    "Runge-Kutta method for the gradient"
+                )
             rule = replace(rule, method=back)
         if compile:
             check_compiled(chosen, control, rule)
@@ -306,6 +311,11 @@ def _check_problem(problem: InitialValueProblem, solver: Solver) -> None:
         raise ValueError(f"{method.name} keeps its steps to itself: differentiate it with Adjoint")
     if problem.dense and not getattr(method, "interpolates", False):
         raise ValueError(f"dense=True: {method.name} has no dense output of its order")
+    if problem.dense and problem.times is not None:
+        raise ValueError(
+            "dense=True: the solution between the outputs is not differentiated by ts: detach ts, "
+            "or leave out dense and name these times in ts"
+        )
     if problem.dense and problem.wants_gradient and not isinstance(rule, Backprop):
         raise ValueError(
             f"dense=True: {type(rule).__name__} does not differentiate the solution between the "

@@ -6,6 +6,7 @@ import copy
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from problems import decay
@@ -824,6 +825,12 @@ def test_an_event_at_a_jump_is_seen_from_before_it(rule):
     assert time.item() == pytest.approx(0.5) and y0.grad.item() == pytest.approx(-1)
 
 
+def test_a_backward_solve_by_scipy_takes_no_jumps():
+    rule = InterpolatedAdjoint(Adaptive(), "scipy_lsoda")
+    with pytest.raises(ValueError, match="scipy_lsoda cannot stop at the jump_times"):
+        Solver("dopri5", Adaptive(jump_times=(0.3,)), rule)
+
+
 # Dense output
 
 
@@ -842,6 +849,37 @@ def test_a_dense_solution_is_one_at_any_time(method, end):
     assert y0.grad.item() == pytest.approx(math.exp(-0.3 * end), rel=1e-5)
     with pytest.raises(ValueError, match="within"):
         solution(1.1 * end)
+
+
+def test_a_dense_solution_takes_times_of_any_kind():
+    solution = solve(decay, double(1.0, 2.0), [0.0, 1.0], dense=True)
+    both = solution([0.25, 0.5])
+    for times in ((0.25, 0.5), np.array([0.25, 0.5]), double(0.25, 0.5), [scalar(0.25), 0.5]):
+        assert torch.equal(solution(times), both)
+    for time in (0.5, np.float64(0.5), np.array(0.5), scalar(0.5)):
+        assert torch.equal(solution(time), both[1])
+    assert solution([]).shape == solution(double()).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        (double(0.5)[None], "one dimension"),
+        ([[0.5]], "one dimension"),
+        ([0.25, scalar(0.5, grad=True)], "in ts"),
+        (double(0.5, grad=True), "in ts"),
+        (np.array([0.5, 2.0]), "within 0 and 1"),
+        (math.nan, "within 0 and 1"),
+    ],
+)
+def test_a_dense_solution_refuses_other_times(times, reason):
+    with pytest.raises(ValueError, match=reason):
+        solve(decay, double(1.0), [0.0, 1.0], dense=True)(times)
+
+
+def test_a_dense_solution_is_not_differentiated_by_its_times():
+    with pytest.raises(ValueError, match="not differentiated by ts"):
+        solve(Decay(), double(1.0), double(0.0, 1.0, grad=True), dense=True)
 
 
 def test_dense_output_is_refused_where_it_would_be_wrong():
