@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -129,7 +129,7 @@ def _locate(
     """The step of the first change of sign, its time, and which of the event's numbers it is."""
     start = ts[0]
     before = _values(event, _time(start, y0), y0)[None]
-    for step in problem_of(f, y0, ts, solver).steps(counts):
+    for step in _searched(problem_of(f, y0, ts, solver).steps(counts)):
         places = [step.t0 + i * step.h / _LOOKS for i in range(_LOOKS)] + [step.t1]
         with torch.no_grad():
             looks = zip(_time(places[1:], y0).unbind(), step(places[1:]), strict=True)
@@ -150,7 +150,16 @@ def _locate(
             first = min(times, key=lambda t: abs(t - start))
             return step, first, times[first]
         before = values[-1:]
-    raise SolveError("no event", ts[1], 0.0, counts)
+    raise SolveError("no event", step.t1, step.h, counts)
+
+
+def _searched(path: Iterator[Step]) -> Iterator[Step]:
+    """The steps of a search, whose failure says what was searched for."""
+    try:
+        yield from path
+    except SolveError as error:
+        reason = f"no event so far (end stops a search), and {error.reason}"
+        raise SolveError(reason, error.t, error.dt, error.counts) from error
 
 
 def _time(t: Any, y: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -57,7 +58,11 @@ class SciPyAdams:
                 if arrays.error is not None:
                     raise arrays.error
             if not solver.successful() or not np.isfinite(end).all():
-                raise SolveError(f"{self.name} gave up", solver.t, t1 - t, counts)
+                reason = f"{self.name} gave up: {_reason(solver)}"
+                reached = min(
+                    arrays.reached, t1, key=lambda s: abs(s - ts[0])
+                )  # LSODA steps past t1
+                raise SolveError(reason, reached, t1 - t, counts)
             y1 = arrays.tensor(end)
             counts.accepted += _steps_taken(solver) - taken
             taken = _steps_taken(solver)
@@ -83,11 +88,13 @@ def opaque_step(t: float, t1: float, y: Tensor, y1: Tensor) -> Step:
 class Arrays:
     """A field and a state as SciPy takes them: flat arrays in double precision.
 
-    ``error`` is what the field raised first: VODE goes on calling it, and fails with another.
+    ``reached`` is the time of the latest call; ``error`` what the field raised first: VODE goes on
+    calling it, and fails with another.
     """
 
     def __init__(self, f: Field, y0: Tensor) -> None:
         self._f, self._y0 = f, y0
+        self.reached: float = math.nan
         self.error: BaseException | None = None
         self.start = _array(y0.detach())
 
@@ -102,8 +109,9 @@ class Arrays:
         return _array(value.detach().to(self._y0.device).expand(self._y0.shape))
 
     def field(self, t: float, y: np.ndarray) -> np.ndarray:
+        self.reached = float(t)
         try:
-            slope = self._f(float(t), self.tensor(y))
+            slope = self._f(self.reached, self.tensor(y))
             if slope.requires_grad and torch.is_grad_enabled():
                 raise ValueError(
                     "SciPy keeps its steps to itself, and the slope requires a gradient: "
@@ -117,6 +125,13 @@ class Arrays:
 
 def _array(y: Tensor) -> np.ndarray:
     return y.reshape(-1).to("cpu", torch.float64).numpy()
+
+
+def _reason(solver: ode) -> str:
+    code = solver.get_return_code()
+    if code > 0:  # a success, to SciPy
+        return "the state is not finite"
+    return str(solver._integrator.messages.get(code, f"code {code}")).rstrip(".")
 
 
 def _steps_taken(solver: ode) -> int:
