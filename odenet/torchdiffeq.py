@@ -7,6 +7,7 @@ book's page "Coming from torchdiffeq".
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -315,8 +316,11 @@ class _Call:
         self.tolerances = [
             self.packing.tolerance(name, value) for name, value in (("rtol", rtol), ("atol", atol))
         ]
-        rest = dict(options or {})
-        self.method, self.control = self._scheme(rest)
+        rest = {name: value for name, value in (options or {}).items() if value is not None}
+        try:
+            self.method, self.control = self._scheme(rest)
+        except (TypeError, ValueError) as error:
+            raise type(error)(_in_their_words(error)) from None
         for option in rest.keys() - WITHOUT_EFFECT:
             warnings.warn(f"{self.name} has no option {option!r}: it is ignored", stacklevel=4)
         self._watch(suffix)
@@ -384,7 +388,9 @@ class _Call:
         settings["norm"] = self.packing.norm(rest.pop("norm", None))
         for option in rest.keys() & OPTIONS.keys():
             value = rest.pop(option)
-            settings[OPTIONS[option]] = value.item() if isinstance(value, Tensor) else value
+            value = value.item() if isinstance(value, Tensor) else value
+            whole = option == "max_num_steps" and isinstance(value, float) and value.is_integer()
+            settings[OPTIONS[option]] = int(value) if whole else value
         if self.name in ADAPTIVE and rest.keys() & {"jump_t", "step_t"}:
             jumps = [torch.as_tensor(rest.pop(k, ())).reshape(-1) for k in ("jump_t", "step_t")]
             settings["jump_times"] = torch.cat(jumps)
@@ -422,6 +428,13 @@ class _Call:
                 self.control = _WatchedControl(
                     **rest, accept=watcher(names[1]), reject=watcher(names[2])
                 )
+
+
+def _in_their_words(error: Exception) -> str:
+    """What it says, by torchdiffeq's names of the options."""
+    names = {ours: theirs for theirs, ours in OPTIONS.items()}
+    names |= {"size": "step_size", "jump_times": "jump_t"}
+    return re.sub(r"\w+", lambda word: names.get(word[0], word[0]), str(error))
 
 
 def _rises(times: list[float]) -> bool:

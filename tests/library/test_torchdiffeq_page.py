@@ -235,6 +235,29 @@ def test_an_option_that_a_method_does_not_know_is_a_warning(method, option):
         odeint(decay, Y0, TS, method=method, options={option: 0.1})
 
 
+def test_an_option_that_is_none_is_as_if_it_were_not_given():
+    names = ("jump_t", "step_t", "norm", "first_step", "max_step", "max_num_steps", "stepsize")
+    unset = odeint(decay, Y0, TS, options=dict.fromkeys(names))
+    assert torch.equal(unset, odeint(decay, Y0, TS))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("first_step", -1.0),
+        ("ifactor", 0.5),
+        ("dfactor", 2.0),
+        ("max_num_steps", 1.5),
+        ("jump_t", math.nan),
+        ("step_size", -0.1),
+    ],
+)
+def test_an_error_of_an_option_calls_it_as_it_was_given(option, value):
+    method = "rk4" if option == "step_size" else "dopri5"
+    with pytest.raises((TypeError, ValueError), match=rf"\b{option}\b"):
+        odeint(decay, Y0, TS, method=method, options={option: value})
+
+
 def test_first_step_is_the_first_attempt():
     assert accepted(options={"first_step": 0.01})[0] == (0.0, 0.01)
 
@@ -256,7 +279,8 @@ def test_max_num_steps_counts_from_one_output_to_the_next():
     with pytest.raises(SolveError, match="max_num_steps"):
         odeint(decay, ones(1), long, options={"max_num_steps": 9})
     ts = torch.linspace(0, 10, 101, dtype=torch.float64)
-    assert len(odeint(decay, ones(1), ts, options={"max_num_steps": 9})) == 101
+    for limit in (9, 9.0, torch.tensor(9)):
+        assert len(odeint(decay, ones(1), ts, options={"max_num_steps": limit})) == 101
 
 
 def test_the_next_length_follows_from_the_error_by_the_factors():
