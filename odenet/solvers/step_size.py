@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -194,7 +195,7 @@ class Adaptive:
         rtol: relative tolerance, a number or a tensor that broadcasts with the state. Below 1e-5,
             take a state in double precision: single precision rounds at 1e-7, step after step.
         atol: absolute tolerance, in units of the state; a number or a tensor likewise. One of the
-            two may be zero.
+            two may be zero, ``atol`` only where no entry of the state is ever zero.
         norm: of the scaled error estimate, a tensor like the state; the root mean square of all
             entries by default.
         safety: factor on the next length.
@@ -244,7 +245,9 @@ class Adaptive:
         for name in ("rtol", "atol"):
             _check_tolerance(name, getattr(self, name))
         if not (_some(self.rtol) or _some(self.atol)):
-            raise ValueError("rtol and atol must not both be zero")
+            raise ValueError("one of rtol and atol must be above zero in every entry")
+        if not callable(self.norm):
+            raise TypeError(f"norm must be a function of the error, got {self.norm!r}")
         for name in ("safety", "shrink", "growth", "integral", "proportional"):
             check_number(name, getattr(self, name), "a finite number")
         if not 0 < self.shrink < 1 <= self.growth or not 0 < self.safety <= 1:
@@ -333,13 +336,16 @@ def check_number(
     """Raises TypeError for what is no number of this kind, ValueError for one out of range."""
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{name} must be {allowed}, got {value!r}")
-    if not (low <= value <= high and above < value):  # type: ignore[operator]
+    number: Any = value.item() if isinstance(value, np.generic) else value  # no bound overflows
+    if not (low <= number <= high and above < number):
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
 def _check_tolerance(name: str, value: Any) -> None:
     if not isinstance(value, Tensor):
         check_number(name, value, "a number of at least 0, or a tensor of such numbers", low=0)
+    elif value.requires_grad:
+        raise ValueError(f"{name} must not require a gradient")
     elif not bool(((value >= 0) & value.isfinite()).all()):
         raise ValueError(f"{name} must be finite and not negative, got {value!r}")
 
@@ -349,7 +355,10 @@ def _some(tolerance: float | Tensor) -> bool:
 
 
 def _finite_times(name: str, values: Any) -> tuple[float, ...]:
-    times = tuple(values.tolist() if isinstance(values, Tensor) else values)
+    given = values.tolist() if isinstance(values, Tensor) else values
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a sequence of times, got {given!r}")
+    times = tuple(given)
     for t in times:
         check_number(f"each of {name}", t, "a finite number")
     return tuple(map(float, times))
