@@ -67,6 +67,9 @@ OPTIONS = {
     "max_step": "max_step",
     "max_num_steps": "max_steps",
 }
+# Those of them that SciPy's methods read.
+SCIPYS = dict.fromkeys(SCIPY, {"first_step", "min_step", "max_step", "max_num_steps"})
+SCIPYS["scipy_solver"] = {"first_step", "max_step"}
 # Options that change nothing here, though they are right.
 WITHOUT_EFFECT = {"norm", "dtype", "eps", "grid_points", "interp", "max_order", "max_iters"}
 Options = Mapping[str, Any]
@@ -112,8 +115,8 @@ def odeint(
         states at start and event.
 
     Raises:
-        TypeError, ValueError, SolveError: as ``solve``; those that are an ``AssertionError`` in
-            torchdiffeq are one here, too.
+        TypeError, ValueError, SolveError: as ``solve``. A ``SolveError``, and an error for times
+            that are no tensor, not one-dimensional or not in order, is an ``AssertionError``, too.
 
     Example:
         >>> import torch
@@ -386,7 +389,7 @@ class _Call:
             raise ValueError(f"unknown method {self.name!r}; known: {known}")
         settings: dict[str, Any] = {"max_steps": None}
         settings["norm"] = self.packing.norm(rest.pop("norm", None))
-        for option in rest.keys() & OPTIONS.keys():
+        for option in rest.keys() & SCIPYS.get(self.name, OPTIONS.keys()):
             value = rest.pop(option)
             value = value.item() if isinstance(value, Tensor) else value
             whole = option == "max_num_steps" and isinstance(value, float) and value.is_integer()

@@ -190,6 +190,8 @@ class Adaptive:
     A step is accepted where ``error = norm(estimate / (atol + rtol max(|y0|, |y1|))) <= 1``. The
     next one is ``safety error^(-(integral + proportional) / order) previous^(proportional /
     order)`` times as long, where ``previous`` is the error of the last accepted step.
+    SciPy's methods read ``rtol``, ``atol``, ``initial``, ``min_step``, ``max_step`` and
+    ``max_steps``; the rest is theirs.
 
     Args:
         rtol: relative tolerance, a number or a tensor that broadcasts with the state. Below 1e-5,

@@ -228,7 +228,17 @@ def test_rk4_is_the_rule_of_three_eighths_and_fixed_adams_is_implicit_adams():
 
 @pytest.mark.parametrize(
     ("method", "option"),
-    [("dopri5", "stepsize"), ("dopri5", "step_size"), ("rk4", "first_step"), ("rk4", "jump_t")],
+    [
+        ("dopri5", "stepsize"),
+        ("dopri5", "step_size"),
+        ("rk4", "first_step"),
+        ("rk4", "jump_t"),
+        ("scipy_solver", "max_num_steps"),
+        ("scipy_solver", "min_step"),
+        ("scipy_solver", "safety"),
+        ("scipy_vode", "ifactor"),
+        ("scipy_lsoda", "dfactor"),
+    ],
 )
 def test_an_option_that_a_method_does_not_know_is_a_warning(method, option):
     with pytest.warns(UserWarning, match=f"no option '{option}'"):
@@ -494,6 +504,7 @@ def test_a_callback_that_a_method_does_not_call_is_a_warning():
         lambda: odeint(lambda t, y: y * y, ones(1), 2 * SPAN),
         lambda: odeint(decay, ones(1), [0.0, 1.0]),
         lambda: odeint(decay, ones(1), torch.tensor([0.0, 1.0, 0.5])),
+        lambda: odeint(decay, ones(1), SPAN[None]),
         lambda: odeint(decay, ones(1), 10 * SPAN, options={"max_num_steps": 3}),
     ],
 )
@@ -666,6 +677,16 @@ def test_a_parameter_that_is_given_twice_has_its_gradient_once():
     ys = odeint_adjoint(field, ones(1), SPAN, adjoint_params=(field.rate, field.rate))
     ys[-1].sum().backward()
     assert field.rate.grad.item() == pytest.approx(-ENDS, rel=1e-6)
+
+
+def test_a_tensor_tolerance_of_a_tuple_broadcasts_with_each_state():
+    def both(t, state):
+        return -state[0], -state[1]
+
+    each = torch.tensor([1e-9, 1e-3])
+    odeint(both, (ones(2), ones(3, 2)), SPAN, rtol=each)
+    with pytest.raises(ValueError, match="a tuple has one for each state"):
+        odeint(both, (ones(1), ones(1)), SPAN, rtol=each)
 
 
 def test_slopes_broadcast_with_the_state():
