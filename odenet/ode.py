@@ -50,13 +50,12 @@ class Solver:
         gradient: a rule (``Backprop()``, ``Checkpoint()``, ``Adjoint()``,
             ``InterpolatedAdjoint()``), or one of "backprop", "checkpoint", "adjoint". By default
             "backprop", and "checkpoint" where solves are compiled.
-        compile: make the steps in compiled code, which is equal to rounding and for small fields up
-            to three times as fast, most where a gradient is asked for. The first solve compiles,
-            for seconds; later ones take the code again, as long as the field's code and attributes,
-            shapes and precision are the same. Methods are Runge-Kutta, rules "checkpoint" and
-            "adjoint", or any without a gradient. The field takes its time as a tensor without
-            dimensions, and does not branch on values.
-            Needs a C++ compiler.
+        compile: make the steps in compiled code, which is equal to rounding: faster for small
+            fields, slower where one evaluation takes milliseconds. The first solve compiles, for
+            seconds to more than a minute; later ones take the code again, as long as the field's
+            code and attributes, shapes and precision are the same. Methods are Runge-Kutta, rules
+            "checkpoint" and "adjoint", or any without a gradient. The field takes its time as a
+            tensor without dimensions, and does not branch on values. Needs a C++ compiler.
 
     Raises:
         ValueError: for an unknown name, for a method and a control that do not fit, such as a
@@ -132,7 +131,7 @@ def solve(
             system, with one step size for all.
         ts: at least two output times, rising or falling strictly: numbers, tensors without
             dimensions, or a one-dimensional tensor. They are read from the dense output, and cost
-            nothing; only "dopri8" and SciPy's methods land on each.
+            nothing; only "dopri8", SciPy's methods and ``FixedSteps()`` land on each.
         solver: method, step-size control and gradient rule, such as ``Solver("tsit5",
             Adaptive(rtol=1e-4, atol=1e-4), "adjoint")``; by default DOPRI5 with rtol = atol = 1e-6,
             differentiated by backpropagation.
@@ -222,7 +221,8 @@ def steps(
     """The accepted steps of a solve, one by one, for those who want to look inside.
 
     Args:
-        f, y0, ts: as for ``solve``; of ``ts``, first and last count.
+        f, y0, ts: as for ``solve``. Steps end at the last time; those of "dopri8", of SciPy's
+            methods and of ``FixedSteps()`` at each.
         method, control: as for ``Solver``.
         stats: counts to which the cost is added, by default none.
 

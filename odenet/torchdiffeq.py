@@ -273,7 +273,7 @@ def odeint_dense(
 
     Args:
         func, y0, rtol, atol, method, options: as for ``odeint``.
-        t0, t1: start and end, tensors with one entry.
+        t0, t1: start and end, tensors with one entry; not differentiated.
 
     Returns:
         A function that gives the states at a time, or at several times in a dimension in front.

@@ -31,7 +31,11 @@ class InterpolatedAdjoint:
     Args:
         control: of the backward solve; by default that of the forward solve.
         method: of the backward solve, or its name; by default that of the forward solve.
-        scaled: solve the adjoint in units of its own size, as for ``Adjoint``.
+        scaled: solve the adjoint in units of its own size, as for ``Adjoint``; True by default.
+
+    Raises:
+        RuntimeError: in the backward pass, where the field is not the same as forwards.
+        SolveError: in the backward pass, as ``solve``.
 
     Example:
         >>> import torch, odenet

@@ -157,9 +157,10 @@ class ContinuousFlow(nn.Module):
     def back(
         self, x: Tensor, solver: Solver | None = None, *, t: float = 1.0, effort: bool = False
     ) -> tuple[Tensor, Tensor, SolveStats]:
-        """The points at time 0 of paths that are at x (..., d) at time ``t``.
+        """The points (..., d) at time 0 of paths that are at x (..., d) at time ``t``.
 
-        Then what log-density and effort change on the way back, and the cost.
+        Then by how much the log-density changes from ``t`` to 0, (...), or with ``effort`` both it
+        and the effort, (..., 2); and the cost.
         """
         state = self._state(x, torch.zeros_like(x[..., 0]), effort)
         solution = solve(self.carrier, state, (t, 0.0), solver or self.solver)

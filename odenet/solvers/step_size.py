@@ -34,6 +34,8 @@ class Decision(NamedTuple):
 
 
 class Control(Protocol):
+    """What chooses the steps: where they end, how long they are, which are accepted."""
+
     @property
     def max_steps(self) -> float | None: ...
 
