@@ -93,7 +93,9 @@ class Method(Protocol):
     """A way to solve. It is pure: no counting, no grad mode, no state between two solves."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What messages call it."""
+        ...
 
     @property
     def adaptive(self) -> bool:
@@ -116,7 +118,9 @@ class Stepper(Protocol):
     """What makes one step at a time, which a control judges."""
 
     @property
-    def order(self) -> int: ...
+    def order(self) -> int:
+        """The power of the step size with which the error of a solve falls."""
+        ...
 
     @property
     def interpolates(self) -> bool:

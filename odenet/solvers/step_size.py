@@ -37,13 +37,19 @@ class Control(Protocol):
     """What chooses the steps: where they end, how long they are, which are accepted."""
 
     @property
-    def max_steps(self) -> float | None: ...
+    def max_steps(self) -> float | None:
+        """The attempts from output to output after which a solve fails; None as in ``Adaptive``."""
+        ...
 
     @property
-    def max_step(self) -> float: ...
+    def max_step(self) -> float:
+        """The length that no attempt exceeds."""
+        ...
 
     @property
-    def jump_times(self) -> tuple[float, ...]: ...
+    def jump_times(self) -> tuple[float, ...]:
+        """Times at which the field jumps, where a step ends."""
+        ...
 
     def stop_times(self, ts: Sequence[Any]) -> Iterable[Any]:
         """The times, after ``ts[0]``, at which a step must end; the last one is ``ts[-1]``.
