@@ -59,9 +59,8 @@ class SciPyAdams:
                     raise arrays.error
             if not solver.successful() or not np.isfinite(end).all():
                 reason = f"{self.name} gave up: {_reason(solver)}"
-                reached = min(
-                    arrays.reached, t1, key=lambda s: abs(s - ts[0])
-                )  # LSODA steps past t1
+                # LSODA calls the field beyond t1.
+                reached = min(arrays.reached, t1, key=lambda s: abs(s - ts[0]))
                 raise SolveError(reason, reached, t1 - t, counts)
             y1 = arrays.tensor(end)
             counts.accepted += _steps_taken(solver) - taken
