@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from odenet.solvers import Field
+from odenet.solvers.modified import beside
 
 
 def checked_field(f: Field, y0: Tensor) -> Any:
     """``f``, raising TypeError or ValueError for a slope that is not like the state ``y0``.
 
-    A field must not write into its argument, and slopes are kept: one that lies in memory of the
-    field's own is copied. The result has an attribute ``first``: time, state and slope of its
-    first call, for those who must know the field again.
+    A field must not write into its argument, and slopes are kept: one in the memory of the first is
+    copied. A buffer that is first returned later goes unseen: to look for it would cost at each
+    evaluation. The result has an attribute ``first``: time, state and slope of its first call, for
+    those who must know the field again.
     """
     shape, dtype, call = y0.shape, y0.dtype, f
     if (mode := autocast_of_now(y0.device.type)) is not None:
@@ -95,9 +98,9 @@ def autocast_of_now(device: str) -> Any:
 
 
 @torch.no_grad()
-def slope_at(f: Field, t: float, y: Tensor) -> Tensor:
-    """The slope, without a graph."""
-    return f(t, y)
+def slope_at(f: Field, t: float, y: Tensor, toward: float, jumps: Sequence[float]) -> Tensor:
+    """The slope, without a graph; at one of the ``jumps``, that on the side ``toward``."""
+    return f(beside(t, toward, y.dtype) if t in jumps else t, y)
 
 
 def _has_memory(x: Tensor) -> bool:

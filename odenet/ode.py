@@ -50,13 +50,12 @@ class Solver:
         gradient: a rule (``Backprop()``, ``Checkpoint()``, ``Adjoint()``,
             ``InterpolatedAdjoint()``), or one of "backprop", "checkpoint", "adjoint". By default
             "backprop", and "checkpoint" where solves are compiled.
-        compile: make the steps in compiled code, which is equal to rounding and for small fields up
-            to three times as fast, most where a gradient is asked for. The first solve compiles,
-            for seconds; later ones take the code again, as long as the field's code and attributes,
-            shapes and precision are the same. Methods are Runge-Kutta, rules "checkpoint" and
-            "adjoint", or any without a gradient. The field takes its time as a tensor without
-            dimensions, and does not branch on values.
-            Needs a C++ compiler.
+        compile: make the steps in compiled code, which is equal to rounding: faster for small
+            fields, slower where one evaluation takes milliseconds. The first solve compiles, for
+            seconds to more than a minute; later ones take the code again, as long as the field's
+            code and attributes, shapes and precision are the same. Methods are Runge-Kutta, rules
+            "checkpoint" and "adjoint", or any without a gradient. The field takes its time as a
+            tensor without dimensions, and does not branch on values. Needs a C++ compiler.
 
     Raises:
         ValueError: for an unknown name, for a method and a control that do not fit, such as a
@@ -97,6 +96,11 @@ class Solver:
         if isinstance(rule, Adjoint | InterpolatedAdjoint):
             back = None if rule.method is None else _method("method of the gradient", rule.method)
             _check_control("control of the gradient", back or chosen, rule.control or control)
+            if back and back.own_steps and control.jump_times:
+                raise ValueError(
+                    f"{back.name} cannot stop at the jump_times of the forward solve: take a "
+                    "Runge-Kutta method for the gradient"
+                )
             rule = replace(rule, method=back)
         if compile:
             check_compiled(chosen, control, rule)
@@ -127,7 +131,7 @@ def solve(
             system, with one step size for all.
         ts: at least two output times, rising or falling strictly: numbers, tensors without
             dimensions, or a one-dimensional tensor. They are read from the dense output, and cost
-            nothing; only "dopri8" and SciPy's methods land on each.
+            nothing; only "dopri8", SciPy's methods and ``FixedSteps()`` land on each.
         solver: method, step-size control and gradient rule, such as ``Solver("tsit5",
             Adaptive(rtol=1e-4, atol=1e-4), "adjoint")``; by default DOPRI5 with rtol = atol = 1e-6,
             differentiated by backpropagation.
@@ -176,10 +180,10 @@ def solve(
         check_own(f, parameters)
     f = checked_field(f, y0)
     by_steps = type(solver.gradient) is Backprop and hasattr(solver.method, "tableau")
-    start = y0
+    start, jumps = y0, solver.control.jump_times
     if tensors is not None and not by_steps:
         # To first order, starting later by d is starting from y0 - d f(ts[0], y0).
-        start = moved(y0, tensors[0], -slope_at(f, times[0], y0))
+        start = moved(y0, tensors[0], -slope_at(f, times[0], y0, times[-1], jumps))
     problem = problem_of(
         f,
         start,
@@ -200,7 +204,8 @@ def solve(
     if tensors is not None and not by_steps:
         # The slopes at the start and at each output.
         solution.stats.forward += Counts(nfe=1 + len(times))
-        slopes = torch.stack([slope_at(f, t, y) for t, y in zip(times, solution.ys, strict=True)])
+        places = zip(times, solution.ys, (times[-1], *times[:-1]), strict=True)
+        slopes = torch.stack([slope_at(f, t, y, toward, jumps) for t, y, toward in places])
         solution = replace(solution, ys=moved(solution.ys, tensors, slopes))
     return solution
 
@@ -216,7 +221,8 @@ def steps(
     """The accepted steps of a solve, one by one, for those who want to look inside.
 
     Args:
-        f, y0, ts: as for ``solve``; of ``ts``, first and last count.
+        f, y0, ts: as for ``solve``. Steps end at the last time; those of "dopri8", of SciPy's
+            methods and of ``FixedSteps()`` at each.
         method, control: as for ``Solver``.
         stats: counts to which the cost is added, by default none.
 
@@ -305,6 +311,11 @@ def _check_problem(problem: InitialValueProblem, solver: Solver) -> None:
         raise ValueError(f"{method.name} keeps its steps to itself: differentiate it with Adjoint")
     if problem.dense and not getattr(method, "interpolates", False):
         raise ValueError(f"dense=True: {method.name} has no dense output of its order")
+    if problem.dense and problem.times is not None:
+        raise ValueError(
+            "dense=True: the solution between the outputs is not differentiated by ts: detach ts, "
+            "or leave out dense and name these times in ts"
+        )
     if problem.dense and problem.wants_gradient and not isinstance(rule, Backprop):
         raise ValueError(
             f"dense=True: {type(rule).__name__} does not differentiate the solution between the "
@@ -363,7 +374,7 @@ def _parameters(
 ) -> tuple[Tensor, ...]:
     """The tensors that the gradient rule must differentiate beside ``y0``, given or found."""
     if params is not None:
-        return tuple(p for p in params if p.requires_grad)
+        return _checked_params(params)
     if module is not None:
         recorded = not solver.gradient.needs_params and not solver.method.own_steps
         if not torch.is_grad_enabled() or (recorded and not solver.compile):
@@ -379,6 +390,17 @@ def _parameters(
             "an nn.Module, or give params (an empty tuple if there are none)"
         )
     return ()
+
+
+def _checked_params(params: Any) -> tuple[Tensor, ...]:
+    """Those that require gradients, each once: one given twice would get its gradient twice."""
+    if isinstance(params, Tensor):
+        raise TypeError("params must be a sequence of tensors, got one tensor: give [tensor]")
+    given = tuple(params)
+    for p in given:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"params must hold tensors, got {type(p).__name__}")
+    return tuple({id(p): p for p in given if p.requires_grad}.values())
 
 
 def _untraced(rule: Gradient, problem: InitialValueProblem) -> Solution:

@@ -93,7 +93,14 @@ class Packing:
             values = list(value)
         spread = []
         for v, y in zip(values, self.states, strict=True):
-            full = torch.as_tensor(v, device=y.device, dtype=torch.float64).expand(y.shape)
+            full = torch.as_tensor(v, device=y.device, dtype=torch.float64)
+            try:
+                full = full.expand(y.shape)
+            except RuntimeError:
+                raise ValueError(
+                    f"{name} must broadcast with each state, got shapes {tuple(full.shape)} and "
+                    f"{tuple(y.shape)}: a tuple has one for each state"
+                ) from None
             spread.append((torch.stack((full, full), -1) if y.is_complex() else full).reshape(-1))
         return torch.cat(spread)
 

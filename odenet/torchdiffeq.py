@@ -7,8 +7,9 @@ book's page "Coming from torchdiffeq".
 from __future__ import annotations
 
 import math
+import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -66,6 +67,9 @@ OPTIONS = {
     "max_step": "max_step",
     "max_num_steps": "max_steps",
 }
+# Those of them that SciPy's methods read.
+SCIPYS = dict.fromkeys(SCIPY, {"first_step", "min_step", "max_step", "max_num_steps"})
+SCIPYS["scipy_solver"] = {"first_step", "max_step"}
 # Options that change nothing here, though they are right.
 WITHOUT_EFFECT = {"norm", "dtype", "eps", "grid_points", "interp", "max_order", "max_iters"}
 Options = Mapping[str, Any]
@@ -111,8 +115,8 @@ def odeint(
         states at start and event.
 
     Raises:
-        TypeError, ValueError, SolveError: as ``solve``; those that are an ``AssertionError`` in
-            torchdiffeq are one here, too.
+        TypeError, ValueError, SolveError: as ``solve``. A ``SolveError``, and an error for times
+            that are no tensor, not one-dimensional or not in order, is an ``AssertionError``, too.
 
     Example:
         >>> import torch
@@ -269,7 +273,7 @@ def odeint_dense(
 
     Args:
         func, y0, rtol, atol, method, options: as for ``odeint``.
-        t0, t1: start and end, tensors with one entry.
+        t0, t1: start and end, tensors with one entry; not differentiated.
 
     Returns:
         A function that gives the states at a time, or at several times in a dimension in front.
@@ -315,8 +319,11 @@ class _Call:
         self.tolerances = [
             self.packing.tolerance(name, value) for name, value in (("rtol", rtol), ("atol", atol))
         ]
-        rest = dict(options or {})
-        self.method, self.control = self._scheme(rest)
+        rest = {name: value for name, value in (options or {}).items() if value is not None}
+        try:
+            self.method, self.control = self._scheme(rest)
+        except (TypeError, ValueError) as error:
+            raise type(error)(_in_their_words(error)) from None
         for option in rest.keys() - WITHOUT_EFFECT:
             warnings.warn(f"{self.name} has no option {option!r}: it is ignored", stacklevel=4)
         self._watch(suffix)
@@ -325,22 +332,22 @@ class _Call:
         self,
         rule: Any,
         event_fn: Callable[[Tensor, Any], Tensor] | None,
-        params: Iterable[Tensor] | None,
+        params: Sequence[Tensor] | None,
     ) -> Any:
         solver, packing = Solver(self.method, self.control, rule), self.packing
-        y0, given = packing.pack(packing.y0), None if params is None else tuple(params)
+        y0 = packing.pack(packing.y0)
         if event_fn is None and len(self.t) == 1:
             return packing.unpack(y0[None])
         if event_fn is None:
             recorded = not (self.name in SCIPY and isinstance(rule, Backprop))
-            if not recorded and (y0.requires_grad or _trained(self.func)):
+            if not recorded and torch.is_grad_enabled() and self._wants_gradient(y0):
                 warnings.warn(
                     f"{self.name} keeps its steps to itself, so the solution has no gradient: take "
                     "odeint_adjoint for one",
                     stacklevel=3,
                 )
             with torch.set_grad_enabled(recorded and torch.is_grad_enabled()):
-                return packing.unpack(solve(self.field, y0, self.t, solver, params=given).ys)
+                return packing.unpack(solve(self.field, y0, self.t, solver, params=params).ys)
         if len(self.t) != 2:
             raise ValueError(
                 f"t must hold two times where event_fn is given, the start and one that says the "
@@ -353,9 +360,14 @@ class _Call:
             lambda s, y: event_fn(s, packing.unpack(y)),
             solver,
             end=math.inf if self.t[1] > self.t[0] else -math.inf,
-            params=given,
+            params=params,
         )
         return time, packing.unpack(solution.ys)
+
+    def _wants_gradient(self, y0: Tensor) -> bool:
+        """Whether a gradient could be asked for; one evaluation tells what ``func`` depends on."""
+        slope = self.field(self.t[0].item(), y0)
+        return any(x.requires_grad for x in (y0, self.t, slope))
 
     def _scheme(self, rest: dict[str, Any]) -> tuple[Any, Control]:
         """Our method and control; options that are understood are taken out of ``rest``."""
@@ -377,9 +389,11 @@ class _Call:
             raise ValueError(f"unknown method {self.name!r}; known: {known}")
         settings: dict[str, Any] = {"max_steps": None}
         settings["norm"] = self.packing.norm(rest.pop("norm", None))
-        for option in rest.keys() & OPTIONS.keys():
+        for option in rest.keys() & SCIPYS.get(self.name, OPTIONS.keys()):
             value = rest.pop(option)
-            settings[OPTIONS[option]] = value.item() if isinstance(value, Tensor) else value
+            value = value.item() if isinstance(value, Tensor) else value
+            whole = option == "max_num_steps" and isinstance(value, float) and value.is_integer()
+            settings[OPTIONS[option]] = int(value) if whole else value
         if self.name in ADAPTIVE and rest.keys() & {"jump_t", "step_t"}:
             jumps = [torch.as_tensor(rest.pop(k, ())).reshape(-1) for k in ("jump_t", "step_t")]
             settings["jump_times"] = torch.cat(jumps)
@@ -419,12 +433,15 @@ class _Call:
                 )
 
 
+def _in_their_words(error: Exception) -> str:
+    """What it says, by torchdiffeq's names of the options."""
+    names = {ours: theirs for theirs, ours in OPTIONS.items()}
+    names |= {"size": "step_size", "jump_times": "jump_t"}
+    return re.sub(r"\w+", lambda word: names.get(word[0], word[0]), str(error))
+
+
 def _rises(times: list[float]) -> bool:
     return all(a < b for a, b in pairwise(times))
-
-
-def _trained(func: Any) -> bool:
-    return isinstance(func, nn.Module) and any(p.requires_grad for p in func.parameters())
 
 
 def _checked(t: Any) -> Tensor:
@@ -454,7 +471,10 @@ class _Grid(FixedSteps):
                 f"grid_constructor must give times from {ts[0]} to {ts[-1]}, got {grid[0]} to "
                 f"{grid[-1]}"
             )
-        inside = grid[1:-1] if isinstance(ts[0], Tensor) else [t.item() for t in grid[1:-1]]
+        numbers = [t.item() for t in grid]
+        if numbers != sorted(numbers, reverse=numbers[-1] < numbers[0]):
+            raise ArgumentError(f"grid_constructor must give times in order, got {numbers}")
+        inside = grid[1:-1] if isinstance(ts[0], Tensor) else numbers[1:-1]
         return [*inside, ts[-1]]
 
 

@@ -26,12 +26,17 @@ class Adjoint:
         control: of the backward solve; by default that of the forward solve.
         seminorm: leave the parameter integral out of the error norm (Kidger, Chen, Lyons 2021). It
             saves rejected steps, and costs little accuracy where the parameters act as smoothly in
-            time as state and adjoint do; a parameter of a fast forcing gets a wrong gradient.
+            time as state and adjoint do; a parameter of a fast forcing gets a wrong gradient. False
+            by default.
         method: of the backward solve, or its name; by default that of the forward solve.
         scaled: solve the adjoint in units of its own size, so that a tolerance means the same
             accuracy whatever constant multiplies the loss. Without it, absolute tolerances are in
             the units of the loss, as in the paper and in torchdiffeq: cheaper where the loss is a
-            mean over many examples, and as much less accurate.
+            mean over many examples, and as much less accurate. True by default.
+
+    Raises:
+        RuntimeError: in the backward pass, where the field is not the same as forwards.
+        SolveError: in the backward pass, as ``solve``.
 
     Example:
         >>> import torch, odenet

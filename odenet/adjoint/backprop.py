@@ -20,6 +20,12 @@ from odenet.solvers import (
 )
 from odenet.solvers.modified import Modified
 
+_AS_NUMBER = (
+    "ts requires a gradient, so f must compute with its time as a tensor (torch.sin(t), not "
+    "math.sin(t); t * torch.ones_like(y), not torch.full_like(y, t)): do so, or take another "
+    "gradient rule than Backprop"
+)
+
 
 @dataclass(frozen=True)
 class Backprop:
@@ -29,7 +35,8 @@ class Backprop:
     Memory grows with every stage of every accepted step; rejected steps leave nothing behind.
     Nothing needs to be said about parameters: autograd finds them, those of a plain function too.
     With respect to times it is that of the computed solution, too, whose steps move with the times
-    at which they must end. The field is then given its time as a tensor, and must compute with it.
+    at which they must end. The field is then given its time as a tensor, and must compute with it:
+    a copy of it, as of ``torch.tensor(t)``, has no derivative.
 
     Example:
         >>> import torch, odenet
@@ -78,7 +85,12 @@ class Moving(Modified):
 
         def timed(t: float, y: Tensor) -> Tensor:
             time: Any = self._time(t).to(y.device, y.dtype).as_subclass(Time)
-            return f(time, y)
+            try:
+                return f(time, y)
+            except TypeError as error:
+                if "not Time" not in str(error):  # as torch.full_like(y, t) says
+                    raise
+                raise TypeError(_AS_NUMBER) from error
 
         return timed
 
@@ -120,12 +132,9 @@ class Time(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def item(self) -> Any:
-        raise TypeError(
-            "ts requires a gradient, so f must compute with its time as a tensor (torch.sin(t), "
-            "not math.sin(t)): do so, or take another gradient rule than Backprop"
-        )
+        raise TypeError(_AS_NUMBER)
 
-    __float__ = __int__ = item
+    tolist = __float__ = __int__ = __complex__ = item
 
 
 def _times(rate: Tensor, history: SlopeHistory) -> SlopeHistory:

@@ -22,6 +22,7 @@ from odenet.solvers import (
     covered,
 )
 from odenet.solvers.modified import Modified
+from odenet.solvers.step import dense
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Checkpoint:
             done, history = 1, SlopeHistory()
             for step in problem.steps(stats.forward):
                 inside = covered(step, ts, done)
-                pieces += [step(inside)] if inside else []
+                pieces += dense([(step, inside)]) if inside else []
                 spans.append(Span(step.t0, step.t1, history.times, inside, done))
                 saved += (step.y0, *history.slopes)
                 done, history = done + len(inside), step.history

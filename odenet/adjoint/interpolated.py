@@ -25,12 +25,17 @@ class InterpolatedAdjoint:
 
     Like ``Adjoint``, but the backward solve reads the state from the dense output of the forward
     steps. There is no there-and-back error, so fields that cannot be solved backwards are no
-    problem, and memory grows with the accepted steps. Differentiable once.
+    problem, and memory grows with the accepted steps. The dense output of "dopri8" is of order 5
+    alone, and the gradient less exact than its tolerance. Differentiable once.
 
     Args:
         control: of the backward solve; by default that of the forward solve.
         method: of the backward solve, or its name; by default that of the forward solve.
-        scaled: solve the adjoint in units of its own size, as for ``Adjoint``.
+        scaled: solve the adjoint in units of its own size, as for ``Adjoint``; True by default.
+
+    Raises:
+        RuntimeError: in the backward pass, where the field is not the same as forwards.
+        SolveError: in the backward pass, as ``solve``.
 
     Example:
         >>> import torch, odenet

@@ -8,6 +8,8 @@ from odenet.solvers import InitialValueProblem, Solution
 
 
 class Gradient(Protocol):
+    """A gradient rule: given a problem, it returns a solution that can be differentiated."""
+
     @property
     def needs_params(self) -> bool:
         """Whether it must be told which tensors the field depends on."""

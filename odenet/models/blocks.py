@@ -121,6 +121,9 @@ def residual_branch(channels: int) -> nn.Sequential:
     Returns:
         GroupNorm, ReLU and a 3x3 convolution, twice.
 
+    Raises:
+        ValueError: for channels that are neither 1 to 32 nor a multiple of 32.
+
     Example:
         >>> import torch
         >>> from odenet.models import residual_branch
@@ -144,6 +147,9 @@ class Downsample(nn.Module):
 
     Args:
         channels: of the images (n, channels, h, w).
+
+    Raises:
+        ValueError: for channels that are neither 1 to 32 nor a multiple of 32.
 
     Example:
         >>> import torch

@@ -114,7 +114,10 @@ class ConvField(nn.Module):
     """The field of the MNIST ODE-Net: GroupNorm, ReLU, convolution, twice, and GroupNorm.
 
     Args:
-        channels: of the states (n, channels, h, w).
+        channels: of the states (n, channels, h, w); 64 by default.
+
+    Raises:
+        ValueError: for channels that are neither 1 to 32 nor a multiple of 32.
 
     Example:
         >>> import torch

@@ -3,7 +3,7 @@
 A *carrier* is a field on states (..., d + 1): a point z and the logarithm of its density, with
 ``dz/dt = f(t, z)`` and ``d log p / dt = -tr df/dz`` (Chen et al. 2018, Theorem 1). It may take one
 more coordinate, its *effort*: the integral of ``|f|^2 + |df/dz|^2`` (Finlay et al. 2020). One that
-does not, says so by ``carries_effort = False``.
+does, says so by ``carries_effort = True``; one for points of a single ``d`` names it, ``dims = 2``.
 """
 
 import math
@@ -27,8 +27,6 @@ class ExactTrace(nn.Module):
         >>> ExactTrace(MLPField(2, 16, 2))(0.0, torch.zeros(5, 3)).shape
         torch.Size([5, 3])
     """
-
-    carries_effort = False  # it would take one more coordinate for one of the point's
 
     def __init__(self, field: nn.Module) -> None:
         super().__init__()
@@ -60,8 +58,6 @@ class EstimatedTrace(nn.Module):
         >>> carrier(0.0, torch.zeros(5, 3)).shape
         torch.Size([5, 3])
     """
-
-    carries_effort = False  # it would take one more coordinate for one of the point's
 
     def __init__(self, field: nn.Module, noise: Tensor) -> None:
         super().__init__()
@@ -110,6 +106,11 @@ class ContinuousFlow(nn.Module):
             ``EstimatedTrace(field, noise)``, or one of its own such as ``PlanarField``.
         solver: of each call that is given no other.
 
+    Raises:
+        ValueError: when called, for points of another dimension than the carrier takes, and for an
+            effort that it does not carry.
+        SolveError: when called, as ``odenet.solve``.
+
     Example:
         >>> import torch
         >>> from odenet import Adaptive, Solver
@@ -156,9 +157,10 @@ class ContinuousFlow(nn.Module):
     def back(
         self, x: Tensor, solver: Solver | None = None, *, t: float = 1.0, effort: bool = False
     ) -> tuple[Tensor, Tensor, SolveStats]:
-        """The points at time 0 of paths that are at x (..., d) at time ``t``.
+        """The points (..., d) at time 0 of paths that are at x (..., d) at time ``t``.
 
-        Then what log-density and effort change on the way back, and the cost.
+        Then by how much the log-density changes from ``t`` to 0, (...), or with ``effort`` both it
+        and the effort, (..., 2); and the cost.
         """
         state = self._state(x, torch.zeros_like(x[..., 0]), effort)
         solution = solve(self.carrier, state, (t, 0.0), solver or self.solver)
@@ -172,10 +174,15 @@ class ContinuousFlow(nn.Module):
 
     def _state(self, z: Tensor, log_p: Tensor, effort: bool) -> Tensor:
         """What the carrier carries: points, log-density, and an effort of 0 if it is asked for."""
-        if effort and not getattr(self.carrier, "carries_effort", True):
+        name = type(self.carrier).__name__
+        dims = getattr(self.carrier, "dims", z.shape[-1])
+        if z.shape[-1] != dims:
+            raise ValueError(f"{name} takes points (..., {dims}), got shape {tuple(z.shape)}")
+        # Another carrier would take the effort for the log-density, and that for a coordinate.
+        if effort and not getattr(self.carrier, "carries_effort", False):
             raise ValueError(
-                f"{type(self.carrier).__name__} carries no effort: take PlanarField, or a carrier "
-                "of your own on states of one more coordinate"
+                f"{name} carries no effort: take PlanarField, or a carrier of your own on states "
+                "of one more coordinate, with carries_effort = True"
             )
         coordinates = [log_p, torch.zeros_like(log_p)] if effort else [log_p]
         return torch.cat((z, torch.stack(coordinates, -1)), -1)

@@ -45,10 +45,16 @@ class LatentODE(nn.Module):
 
     A recurrent recognition network reads the observations from the last to the first and gives a
     posterior over the latent start z(0); an ODE carries z; a decoder turns it into points.
+    So ``ts`` begin at 0: for a curve from time 5 on, give 0 and the times from 5.
 
     Args:
         solver: of the latent ODE; RK4 with steps of 0.4 by default.
         timed: tell the recognition network when the observations were made.
+
+    Raises:
+        ValueError: when called, for times and values that do not belong together, and for ``ts``
+            that do not begin at 0.
+        SolveError: when called, as ``odenet.solve``.
 
     Example:
         >>> import torch
@@ -90,6 +96,7 @@ class LatentODE(nn.Module):
 
     def forward(self, times: Tensor, values: Tensor, ts: Tensor) -> tuple[Tensor, SolveStats]:
         """The curves (batch, len(ts), 2) decoded from the posterior mean."""
+        _check_begin(ts)
         mean, _ = self.encode(times, values)
         path, stats = self.latent(mean, ts)
         return self.decoder(path), stats
@@ -109,8 +116,9 @@ class LatentODE(nn.Module):
 
         One posterior sample; Gaussian observations of standard deviation ``noise``; the divergence
         from the standard normal prior counts ``kl_weight`` times. Raises ValueError for a ``noise``
-        of 0 or less.
+        of 0 or less, and for ``ts`` that do not begin at 0.
         """
+        _check_begin(ts)
         if not noise > 0:
             raise ValueError(f"noise, a standard deviation, must be above 0, got {noise}")
         mean, log_variance = self.encode(times, values)
@@ -198,6 +206,11 @@ def _check_seen(times: Tensor, values: Tensor) -> None:
             f"times must be (batch, observed) and values (batch, observed, {DIMS}), observed at "
             f"least once; got {tuple(times.shape)} and {tuple(values.shape)}"
         )
+
+
+def _check_begin(ts: Tensor) -> None:
+    if ts[0] != 0:
+        raise ValueError(f"ts must begin at 0, the time of z(0), got {ts[0]:g}")
 
 
 def _clock(times: Tensor) -> Tensor:

@@ -60,6 +60,9 @@ class PlanarField(nn.Module):
         (2, 100)
     """
 
+    dims = 2  # of the points
+    carries_effort = True
+
     def __init__(self, units: int, seeds: Sequence[int] = (0,)) -> None:
         super().__init__()
         self.units = units

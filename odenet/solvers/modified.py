@@ -27,7 +27,12 @@ class Modified:
     def path(
         self, f: Field, y0: Tensor, ts: Sequence[float], control: Control, counts: Counts
     ) -> Iterator[Step]:
-        return attempts(self, f, y0, ts, control, counts)
+        inside = self.inside(f, ts[0], ts[-1], y0)
+        return attempts(self, inside, y0, ts, control, counts)
+
+    def inside(self, f: Field, t: float, t1: float, y: Tensor) -> Field:
+        """``f`` as it is called between ``t`` and ``t1``."""
+        return self.method.inside(f, t, t1, y) if isinstance(self.method, Modified) else f
 
     def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
         return self.method.step(f, t, t1, y, history)
@@ -43,27 +48,26 @@ class OneSided(Modified):
 
     jumps: frozenset[float] | None
 
-    def path(
-        self, f: Field, y0: Tensor, ts: Sequence[float], control: Control, counts: Counts
-    ) -> Iterator[Step]:
-        inside = self._inside(f, ts[0], ts[-1], y0)
-        return attempts(self, inside, y0, ts, control, counts)
-
     def step(self, f: Field, t: float, t1: float, y: Tensor, history: SlopeHistory) -> Step:
-        step = self.method.step(self._inside(f, t, t1, y), t, t1, y, history)
+        step = self.method.step(self.inside(f, t, t1, y), t, t1, y, history)
         # A slope from before the jump is of no use behind it.
         return replace(step, history=SlopeHistory()) if self._jumps(t1) else step
 
     def _jumps(self, t: float) -> bool:
         return self.jumps is None or t in self.jumps
 
-    def _inside(self, f: Field, t: float, t1: float, y: Tensor) -> Field:
-        """``f``, called next to the ends of a step where they are jumps."""
+    def inside(self, f: Field, t: float, t1: float, y: Tensor) -> Field:
+        """``f``, called next to the ends where they are jumps."""
         if not (self._jumps(t) or self._jumps(t1)):
             return f
-        first, last = (torch.tensor(x, dtype=y.dtype) for x in (t, t1))
-        inner = {t: torch.nextafter(first, last).item(), t1: torch.nextafter(last, first).item()}
+        inner = {t: beside(t, t1, y.dtype), t1: beside(t1, t, y.dtype)}
         return lambda s, y: f(inner[s] if s in inner and self._jumps(s) else s, y)
+
+
+def beside(t: float, toward: float, dtype: torch.dtype) -> float:
+    """The number of this precision next to ``t``, on the side ``toward``."""
+    start, end = (torch.tensor(x, dtype=dtype) for x in (t, toward))
+    return torch.nextafter(start, end).item()
 
 
 def at_jumps(method: Any, jumps: Sequence[float]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -46,23 +47,31 @@ class SciPyAdams:
         if not len(arrays.start):  # which the Fortran code does not take
             yield from (opaque_step(t, t1, y0, y0) for t, t1 in pairwise(ts))
             return
-        solver = ode(arrays.field).set_integrator(self.integrator, **self._settings(control))
+        settings = self._settings(control, arrays)
+        solver = ode(arrays.field).set_integrator(self.integrator, **settings)
         solver.set_initial_value(arrays.start, ts[0])
         t, y, taken = ts[0], y0, 0
         for t1 in ts[1:]:
-            end = solver.integrate(t1)
+            try:
+                end = solver.integrate(t1)
+            finally:
+                if arrays.error is not None:
+                    raise arrays.error
             if not solver.successful() or not np.isfinite(end).all():
-                raise SolveError(f"{self.name} gave up", solver.t, t1 - t, counts)
+                reason = f"{self.name} gave up: {_reason(solver)}"
+                # LSODA calls the field beyond t1.
+                reached = min(arrays.reached, t1, key=lambda s: abs(s - ts[0]))
+                raise SolveError(reason, reached, t1 - t, counts)
             y1 = arrays.tensor(end)
             counts.accepted += _steps_taken(solver) - taken
             taken = _steps_taken(solver)
             yield opaque_step(t, t1, y, y1)
             t, y = t1, y1
 
-    def _settings(self, control: Adaptive) -> dict[str, Any]:
+    def _settings(self, control: Adaptive, arrays: Arrays) -> dict[str, Any]:
         return {
-            "rtol": np.asarray(control.rtol).tolist(),
-            "atol": np.asarray(control.atol).tolist(),
+            "rtol": arrays.tolerance(control.rtol),
+            "atol": arrays.tolerance(control.atol),
             "nsteps": control.max_steps or 10_000,
             "first_step": control.initial or 0.0,
             "min_step": control.min_step,
@@ -76,23 +85,52 @@ def opaque_step(t: float, t1: float, y: Tensor, y1: Tensor) -> Step:
 
 
 class Arrays:
-    """A field and a state as SciPy takes them: flat arrays in double precision."""
+    """A field and a state as SciPy takes them: flat arrays in double precision.
+
+    ``reached`` is the time of the latest call; ``error`` what the field raised first: VODE goes on
+    calling it, and fails with another.
+    """
 
     def __init__(self, f: Field, y0: Tensor) -> None:
         self._f, self._y0 = f, y0
+        self.reached: float = math.nan
+        self.error: BaseException | None = None
         self.start = _array(y0.detach())
 
     def tensor(self, y: np.ndarray) -> Tensor:
         # A copy: SciPy goes on to write into its arrays.
         return torch.tensor(y, dtype=self._y0.dtype, device=self._y0.device).view(self._y0.shape)
 
+    def tolerance(self, value: float | Tensor) -> float | np.ndarray:
+        """A number, or one for each number of the state."""
+        if not isinstance(value, Tensor):
+            return float(value)
+        return _array(value.detach().to(self._y0.device).expand(self._y0.shape))
+
     def field(self, t: float, y: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return _array(self._f(float(t), self.tensor(y)))
+        self.reached = float(t)
+        try:
+            slope = self._f(self.reached, self.tensor(y))
+            if slope.requires_grad and torch.is_grad_enabled():
+                raise ValueError(
+                    "SciPy keeps its steps to itself, and the slope requires a gradient: "
+                    "differentiate with Adjoint and params, or solve under torch.no_grad()"
+                )
+            return _array(slope.detach())
+        except BaseException as error:
+            self.error = self.error or error
+            raise
 
 
 def _array(y: Tensor) -> np.ndarray:
     return y.reshape(-1).to("cpu", torch.float64).numpy()
+
+
+def _reason(solver: ode) -> str:
+    code = solver.get_return_code()
+    if code > 0:  # a success, to SciPy
+        return "the state is not finite"
+    return str(solver._integrator.messages.get(code, f"code {code}")).rstrip(".")
 
 
 def _steps_taken(solver: ode) -> int:

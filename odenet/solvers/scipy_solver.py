@@ -44,8 +44,8 @@ class SciPySolver:
         settings: dict[str, Any] = {
             "method": self.solver,
             "dense_output": True,
-            "rtol": np.asarray(control.rtol).reshape(-1) if np.ndim(control.rtol) else control.rtol,
-            "atol": np.asarray(control.atol).reshape(-1) if np.ndim(control.atol) else control.atol,
+            "rtol": arrays.tolerance(control.rtol),
+            "atol": arrays.tolerance(control.atol),
             "first_step": control.initial,
             "max_step": control.max_step,
         }

@@ -91,7 +91,8 @@ class Solution:
         """The solution at a time, or at several times in a dimension in front.
 
         Raises:
-            ValueError: without ``dense=True``, and for a time that was not solved for.
+            ValueError: without ``dense=True``, for a time that was not solved for, for one that
+                requires a gradient, and for times in more than one dimension.
 
         Example:
             >>> import torch, odenet
@@ -102,16 +103,23 @@ class Solution:
         """
         if self.trajectory is None:
             raise ValueError("the steps were not kept: solve with dense=True")
-        if isinstance(t, Tensor) and t.requires_grad:
+        given = t if isinstance(t, Sequence) else (t,)
+        if any(isinstance(s, Tensor) and s.requires_grad for s in given):
             raise ValueError("times must not require a gradient: give such times to solve, in ts")
-        times = t.tolist() if isinstance(t, Tensor) else t
+        times = torch.as_tensor(t, dtype=torch.float64)
+        if times.dim() > 1:
+            raise ValueError(
+                f"t must be a time, or times in one dimension, got shape {tuple(times.shape)}"
+            )
         low, high = sorted((self.ts[0], self.ts[-1]))
-        for s in times if isinstance(times, Sequence) else (times,):
+        each = times.reshape(-1).tolist()
+        for s in each:
             if not low <= s <= high:
                 raise ValueError(f"times must be within {low:g} and {high:g}, got {s}")
-        if isinstance(times, Sequence):
-            return torch.stack([self.trajectory(s) for s in times])
-        return self.trajectory(times)
+        states = [self.trajectory(s) for s in each]
+        if not times.dim():
+            return states[0]
+        return torch.stack(states) if states else self.ys[:0]
 
     @property
     def y1(self) -> Tensor:

@@ -70,8 +70,14 @@ class Step:
     def __call__(self, ts: Sequence[float]) -> Tensor:
         """Dense output: the solution at times ``ts`` of this step, ``(len(ts), *y0.shape)``.
 
-        The value at ``t1`` is ``y1`` itself.
+        The value at ``t1`` is ``y1`` itself. Raises ValueError for no times, for times outside of
+        the step, and for times inside one of SciPy's, which has no dense output.
         """
+        low, high = (self.t0, self.t1) if self.t0 < self.t1 else (self.t1, self.t0)
+        if not len(ts) or min(ts) < low or max(ts) > high:
+            raise ValueError(f"times must lie within {low:g} and {high:g}, got {list(ts)}")
+        if not len(self.slopes) and any(low < t < high for t in ts):
+            raise ValueError("a step of SciPy's methods has no dense output: ask for its ends")
         pieces = dense([(self, ts)])
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
@@ -87,7 +93,9 @@ class Method(Protocol):
     """A way to solve. It is pure: no counting, no grad mode, no state between two solves."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What messages call it."""
+        ...
 
     @property
     def adaptive(self) -> bool:
@@ -110,7 +118,9 @@ class Stepper(Protocol):
     """What makes one step at a time, which a control judges."""
 
     @property
-    def order(self) -> int: ...
+    def order(self) -> int:
+        """The power of the step size with which the error of a solve falls."""
+        ...
 
     @property
     def interpolates(self) -> bool:

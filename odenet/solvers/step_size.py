@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,14 +34,22 @@ class Decision(NamedTuple):
 
 
 class Control(Protocol):
-    @property
-    def max_steps(self) -> float | None: ...
+    """What chooses the steps: where they end, how long they are, which are accepted."""
 
     @property
-    def max_step(self) -> float: ...
+    def max_steps(self) -> float | None:
+        """The attempts from output to output after which a solve fails; None as in ``Adaptive``."""
+        ...
 
     @property
-    def jump_times(self) -> tuple[float, ...]: ...
+    def max_step(self) -> float:
+        """The length that no attempt exceeds."""
+        ...
+
+    @property
+    def jump_times(self) -> tuple[float, ...]:
+        """Times at which the field jumps, where a step ends."""
+        ...
 
     def stop_times(self, ts: Sequence[Any]) -> Iterable[Any]:
         """The times, after ``ts[0]``, at which a step must end; the last one is ``ts[-1]``.
@@ -189,12 +198,14 @@ class Adaptive:
     A step is accepted where ``error = norm(estimate / (atol + rtol max(|y0|, |y1|))) <= 1``. The
     next one is ``safety error^(-(integral + proportional) / order) previous^(proportional /
     order)`` times as long, where ``previous`` is the error of the last accepted step.
+    SciPy's methods read ``rtol``, ``atol``, ``initial``, ``min_step``, ``max_step`` and
+    ``max_steps``; the rest is theirs.
 
     Args:
         rtol: relative tolerance, a number or a tensor that broadcasts with the state. Below 1e-5,
             take a state in double precision: single precision rounds at 1e-7, step after step.
         atol: absolute tolerance, in units of the state; a number or a tensor likewise. One of the
-            two may be zero.
+            two may be zero, ``atol`` only where no entry of the state is ever zero.
         norm: of the scaled error estimate, a tensor like the state; the root mean square of all
             entries by default.
         safety: factor on the next length.
@@ -244,7 +255,9 @@ class Adaptive:
         for name in ("rtol", "atol"):
             _check_tolerance(name, getattr(self, name))
         if not (_some(self.rtol) or _some(self.atol)):
-            raise ValueError("rtol and atol must not both be zero")
+            raise ValueError("one of rtol and atol must be above zero in every entry")
+        if not callable(self.norm):
+            raise TypeError(f"norm must be a function of the error, got {self.norm!r}")
         for name in ("safety", "shrink", "growth", "integral", "proportional"):
             check_number(name, getattr(self, name), "a finite number")
         if not 0 < self.shrink < 1 <= self.growth or not 0 < self.safety <= 1:
@@ -333,13 +346,16 @@ def check_number(
     """Raises TypeError for what is no number of this kind, ValueError for one out of range."""
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{name} must be {allowed}, got {value!r}")
-    if not (low <= value <= high and above < value):  # type: ignore[operator]
+    number: Any = value.item() if isinstance(value, np.generic) else value  # no bound overflows
+    if not (low <= number <= high and above < number):
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
 def _check_tolerance(name: str, value: Any) -> None:
     if not isinstance(value, Tensor):
         check_number(name, value, "a number of at least 0, or a tensor of such numbers", low=0)
+    elif value.requires_grad:
+        raise ValueError(f"{name} must not require a gradient")
     elif not bool(((value >= 0) & value.isfinite()).all()):
         raise ValueError(f"{name} must be finite and not negative, got {value!r}")
 
@@ -349,7 +365,10 @@ def _some(tolerance: float | Tensor) -> bool:
 
 
 def _finite_times(name: str, values: Any) -> tuple[float, ...]:
-    times = tuple(values.tolist() if isinstance(values, Tensor) else values)
+    given = values.tolist() if isinstance(values, Tensor) else values
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be a sequence of times, got {given!r}")
+    times = tuple(given)
     for t in times:
         check_number(f"each of {name}", t, "a finite number")
     return tuple(map(float, times))
@@ -362,7 +381,8 @@ def _with_jumps(stops: Iterable[Any], jumps: Sequence[float], ts: Sequence[Any])
     start, end = ts[0], ts[-1]
     sign = 1.0 if end > start else -1.0
     inside = sorted((t for t in jumps if sign * start < sign * t < sign * end), reverse=sign < 0)
-    merged = heapq.merge(stops, inside, key=lambda t: sign * t)
+    # Jumps first: of two at one time, the one that does not move with ``ts`` is kept.
+    merged = heapq.merge(inside, stops, key=lambda t: sign * t)
     return (t for t, _ in itertools.groupby(merged))
 
 

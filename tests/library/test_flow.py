@@ -50,6 +50,29 @@ def test_a_carrier_without_effort_refuses_to_answer_with_one(carrier):
             call(z, effort=True)
 
 
+class OfItsOwn(nn.Module):
+    """A carrier that says nothing about an effort."""
+
+    def forward(self, t, state):
+        return torch.cat((state[..., :-1] / 2, torch.full_like(state[..., -1:], -1.0)), -1)
+
+
+def test_a_carrier_of_ones_own_must_say_that_it_carries_effort():
+    flow = ContinuousFlow(OfItsOwn(), SOLVER)
+    assert flow(points(4, 2))[1].shape == (4,)
+    with pytest.raises(ValueError, match="carries_effort = True"):
+        flow(points(4, 2), effort=True)
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_a_carrier_of_the_plane_takes_no_other_points(dims):
+    """A third coordinate would be taken for the log-density, and that for the effort."""
+    flow, z = ContinuousFlow(planar(), SOLVER), points(2, 5, dims)
+    for call in (flow, flow.log_prob, flow.back, lambda z: flow.path(z, [0.0, 1.0])):
+        with pytest.raises(ValueError, match=r"PlanarField takes points \(..., 2\)"):
+            call(z)
+
+
 @pytest.mark.parametrize("t", [0.3, 1.0])
 def test_density_at_any_time_follows_from_the_jacobian_of_the_way_there(t):
     flow, z = ContinuousFlow(ExactTrace(network()), SOLVER), points(5, 2)

@@ -1,6 +1,7 @@
 """The latent ODE and the recurrent baselines: directions, likelihoods and roll-outs."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -208,15 +209,16 @@ def test_places_that_all_curves_share_may_be_given_once():
     assert loss(index[None]) == loss(index) == loss(index.repeat(6, 1))
 
 
+LOSS = {"index": CURVES.index, "noise": 0.1, "kl_weight": 1.0, "generator": torch.Generator()}
+
+
 @pytest.mark.parametrize("noise", [0.0, -0.1, math.nan])
 def test_noise_that_is_no_standard_deviation_is_refused(noise):
     with pytest.raises(ValueError, match="noise, a standard deviation, must be above 0"):
-        LatentODE().loss(
-            CURVES.times,
-            CURVES.values,
-            ts=WINDOW,
-            index=CURVES.index,
-            noise=noise,
-            kl_weight=1.0,
-            generator=torch.Generator(),
-        )
+        LatentODE().loss(CURVES.times, CURVES.values, ts=WINDOW, **LOSS | {"noise": noise})
+
+
+@pytest.mark.parametrize("call", [LatentODE.forward, partial(LatentODE.loss, **LOSS)])
+def test_a_latent_path_begins_at_time_0(call):
+    with pytest.raises(ValueError, match=r"ts must begin at 0, the time of z\(0\), got 0.1"):
+        call(LatentODE(), CURVES.times, CURVES.values, ts=CURVES.ts[1:])

@@ -6,8 +6,10 @@ import copy
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from problems import decay
 from torch import nn
 from torch.func import functional_call
 
@@ -27,6 +29,7 @@ from odenet import (
     solve_event,
     steps,
 )
+from odenet.solvers.scipy_solver import SciPySolver
 
 TIGHT = Adaptive(1e-9, 1e-9)
 RULES = ("backprop", "checkpoint", "adjoint", InterpolatedAdjoint())
@@ -164,11 +167,29 @@ def test_gradients_by_times_are_those_of_the_computed_solution(control, method, 
     assert torch.autograd.gradgradcheck(outputs, (times, scalar(1.3, grad=True)))
 
 
-def test_a_field_that_reads_its_time_as_a_number_is_told():
+@pytest.mark.parametrize(
+    "read", [math.sin, complex, lambda t: t.tolist(), lambda t: torch.full((1,), t)]
+)
+def test_a_field_that_reads_its_time_as_a_number_is_told(read):
     with pytest.raises(TypeError, match=r"torch\.sin"):
-        solve(lambda t, y: math.sin(t) * y, double(1.0), double(0.0, 1.0, grad=True))
+        solve(lambda t, y: read(t) * y, double(1.0), double(0.0, 1.0, grad=True))
+
+
+def test_a_field_may_read_its_time_as_a_number_where_no_gradient_is_wanted():
     solution = solve(lambda t, y: math.sin(t) * y, double(1.0), double(0.0, 1.0))
     assert solution.y1.item() == pytest.approx(math.exp(1 - math.cos(1)), abs=1e-5)
+
+
+@every_rule
+def test_a_parameter_that_is_given_twice_has_its_gradient_once(rule):
+    field, solver = Decay(), Solver("dopri5", TIGHT, rule)
+    twice = [field.rate, *field.parameters()]
+    solve(field, double(1.0), [0.0, 1.0], solver, params=twice).y1.backward()
+    assert field.rate.grad.item() == pytest.approx(-math.exp(-0.7))
+    field.rate.grad = None
+    time, _ = solve_event(field, double(1.0), 0.0, lambda t, y: y - 0.5, solver, params=twice)
+    time.backward()
+    assert field.rate.grad.item() == pytest.approx(-math.log(2) / 0.7**2)
 
 
 class Hidden(nn.Module):
@@ -406,8 +427,14 @@ def test_the_time_has_the_precision_of_the_state(times, state, interface):
     assert ys.dtype == state
 
 
+@pytest.mark.parametrize("t0", [double(0.0, 1.0), double(), torch.tensor(0j)], ids=str)
+def test_an_event_starts_at_one_time(t0):
+    with pytest.raises(ValueError, match="t0 must be one time"):
+        solve_event(decay, double(1.0), t0, lambda t, y: y - 0.5)
+
+
 def test_the_time_of_an_event_has_the_precision_of_its_start():
-    for t0 in (scalar(1.0e6), 1.0e6):
+    for t0 in (scalar(1.0e6), 1.0e6, 1_000_000, torch.tensor(1_000_000)):
         time, _ = solve_event(
             lambda t, y: torch.ones_like(y), torch.zeros(1), t0, lambda t, y: y[0] - 0.3
         )
@@ -533,6 +560,19 @@ def test_tolerances_and_norms_of_the_state_hold_in_the_backward_solve(rule, cont
     assert field.rate.grad.item() == pytest.approx(-6 * math.exp(-0.7), rel=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(3, 2), (2,), (3, 1), ()])
+@pytest.mark.parametrize("method", ["scipy_vode", "scipy_lsoda", SciPySolver("RK45")], ids=str)
+def test_scipys_methods_take_tolerances_that_broadcast_with_the_state(method, shape):
+    y0 = torch.ones(3, 2, dtype=torch.float64)
+    tight = torch.full(shape, 1e-8, dtype=torch.float64)
+    found, expected = (
+        solve(lambda t, y: -y, y0, [0.0, 1.0], Solver(method, Adaptive(tight, atol))).y1
+        for atol in (tight, 1e-8)
+    )
+    assert torch.equal(found, expected)
+    assert torch.allclose(found, math.exp(-1) * y0, atol=1e-6)
+
+
 def test_tolerances_must_fit_the_state():
     for shape in ((3,), (5, 1)):
         with pytest.raises(ValueError, match="broadcast"):
@@ -553,7 +593,13 @@ def test_an_event_that_stays_at_zero_is_where_it_becomes_zero():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     "solver",
-    [Solver(), Solver("rk4", FixedSteps(size=0.01)), Solver("bosh3", Adaptive(1e-3, 1e-3))],
+    [
+        Solver(),
+        Solver("rk4", FixedSteps(size=0.01)),
+        Solver("bosh3", Adaptive(1e-3, 1e-3)),
+        Solver("tsit5", TIGHT),
+        Solver("dopri5", Adaptive(initial=1e-6)),
+    ],
     ids=str,
 )
 def test_a_ball_left_where_it_touched_the_ground_flies_on(solver, dtype):
@@ -570,6 +616,21 @@ def test_a_ball_left_where_it_touched_the_ground_flies_on(solver, dtype):
         times.append(time)
     fall = math.sqrt(2 / 9.8)
     assert times == pytest.approx([fall, 3 * fall, 5 * fall], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("height", "dtype"), [(1e-9, torch.float64), (3e-5, torch.float32), (3e-4, torch.float32)]
+)
+@pytest.mark.parametrize("size", [0.1, 1.0])
+def test_an_event_soon_after_the_start_is_not_missed(height, dtype, size):
+    time, _ = solve_event(
+        lambda t, y: -torch.ones_like(y),
+        torch.tensor([height], dtype=dtype),
+        0.0,
+        lambda t, y: y,
+        Solver("rk4", FixedSteps(size=size)),
+    )
+    assert time.item() == pytest.approx(height)
 
 
 def test_the_first_of_many_crossings_in_a_long_step_is_found():
@@ -721,6 +782,55 @@ def test_fixed_steps_stop_at_jumps(method, end):
     assert [step.t1 / end for step in path] == pytest.approx([0.3, 0.5, 0.6, 0.9, 1.0])
 
 
+def pulse(t, y):
+    return torch.where(torch.as_tensor(t, dtype=y.dtype) < 0.5, 1.0, -2.0) * torch.ones_like(y)
+
+
+@every_rule
+@pytest.mark.parametrize("ts", [[0.0, 1.0], [1.0, 0.0], [0.0, 0.5, 1.0]], ids=str)
+@pytest.mark.parametrize("settings", [{"count": 10}, {"size": 0.1}, {}], ids=str)
+def test_a_jump_where_a_step_ends_does_not_move_with_the_times(rule, settings, ts):
+    times = double(*ts, grad=True)
+    solver = Solver("rk4", FixedSteps(**settings, jump_times=(0.5,)), rule)
+    solve(pulse, double(0.0), times, solver, params=()).y1.sum().backward()
+    exact = {0.0: -1.0, 0.5: 0.0, 1.0: -2.0}
+    sign = 1 if ts[-1] > ts[0] else -1
+    assert times.grad.tolist() == pytest.approx([sign * exact[t] for t in ts])
+
+
+@every_rule
+@pytest.mark.parametrize("ts", [[0.0, 0.5], [0.5, 1.0], [1.0, 0.5], [0.5, 0.0]], ids=str)
+@pytest.mark.parametrize(
+    "control", [FixedSteps(10, jump_times=(0.5,)), Adaptive(jump_times=(0.5,))]
+)
+def test_a_jump_at_an_output_is_seen_from_the_side_of_the_solve(rule, control, ts):
+    seen, times, y0 = [], double(*ts, grad=True), double(0.0, grad=True)
+
+    def field(t, y):
+        seen.append(torch.as_tensor(t, dtype=y.dtype).detach().as_subclass(torch.Tensor).item())
+        return pulse(t, y)
+
+    solution = solve(field, y0, times, Solver("dopri5", control, rule), params=())
+    solution.y1.sum().backward()
+    slope = 1.0 if min(ts) < 0.5 else -2.0
+    assert times.grad.tolist() == pytest.approx([-slope, slope]) and y0.grad.item() == 1
+    assert solution.y1.item() == pytest.approx(slope * (ts[1] - ts[0])) and 0.5 not in seen
+
+
+@every_rule
+def test_an_event_at_a_jump_is_seen_from_before_it(rule):
+    y0, solver = double(0.0, grad=True), Solver("dopri5", Adaptive(jump_times=(0.5,)), rule)
+    time, _ = solve_event(pulse, y0, 0.0, lambda t, y: y - 0.5, solver, params=())
+    time.backward()
+    assert time.item() == pytest.approx(0.5) and y0.grad.item() == pytest.approx(-1)
+
+
+def test_a_backward_solve_by_scipy_takes_no_jumps():
+    rule = InterpolatedAdjoint(Adaptive(), "scipy_lsoda")
+    with pytest.raises(ValueError, match="scipy_lsoda cannot stop at the jump_times"):
+        Solver("dopri5", Adaptive(jump_times=(0.3,)), rule)
+
+
 # Dense output
 
 
@@ -739,6 +849,37 @@ def test_a_dense_solution_is_one_at_any_time(method, end):
     assert y0.grad.item() == pytest.approx(math.exp(-0.3 * end), rel=1e-5)
     with pytest.raises(ValueError, match="within"):
         solution(1.1 * end)
+
+
+def test_a_dense_solution_takes_times_of_any_kind():
+    solution = solve(decay, double(1.0, 2.0), [0.0, 1.0], dense=True)
+    both = solution([0.25, 0.5])
+    for times in ((0.25, 0.5), np.array([0.25, 0.5]), double(0.25, 0.5), [scalar(0.25), 0.5]):
+        assert torch.equal(solution(times), both)
+    for time in (0.5, np.float64(0.5), np.array(0.5), scalar(0.5)):
+        assert torch.equal(solution(time), both[1])
+    assert solution([]).shape == solution(double()).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        (double(0.5)[None], "one dimension"),
+        ([[0.5]], "one dimension"),
+        ([0.25, scalar(0.5, grad=True)], "in ts"),
+        (double(0.5, grad=True), "in ts"),
+        (np.array([0.5, 2.0]), "within 0 and 1"),
+        (math.nan, "within 0 and 1"),
+    ],
+)
+def test_a_dense_solution_refuses_other_times(times, reason):
+    with pytest.raises(ValueError, match=reason):
+        solve(decay, double(1.0), [0.0, 1.0], dense=True)(times)
+
+
+def test_a_dense_solution_is_not_differentiated_by_its_times():
+    with pytest.raises(ValueError, match="not differentiated by ts"):
+        solve(Decay(), double(1.0), double(0.0, 1.0, grad=True), dense=True)
 
 
 def test_dense_output_is_refused_where_it_would_be_wrong():
@@ -770,6 +911,10 @@ def test_dense_output_is_refused_where_it_would_be_wrong():
         lambda: solve(Decay(), Y0 + 1j, [0.0, 1.0]),
         lambda: solve(Decay(), Y0, None),
         lambda: solve(lambda t, y: None, Y0, [0.0, 1.0]),
+        lambda: solve(decay, Y0, [0.0, 1.0], params=scalar(1.0)),
+        lambda: solve(decay, Y0, [0.0, 1.0], params=[Decay()]),
+        lambda: solve(decay, Y0, [0.0, 1.0], params=dict(Decay().named_parameters())),
+        lambda: odeint_adjoint(decay, Y0, double(0.0, 1.0), adjoint_params=scalar(1.0)),
         lambda: odeint(Decay(), (Y0, [1.0]), double(0.0, 1.0)),
         lambda: odeint(lambda t, s: torch.cat(s), (Y0, Y0), double(0.0, 1.0)),
     ],

@@ -21,6 +21,7 @@ from odenet import (
     solve_event,
 )
 from odenet.solvers import METHODS, rms
+from odenet.solvers.scipy_solver import SciPySolver
 
 
 def test_names_become_values_once():
@@ -131,6 +132,20 @@ def test_no_event_before_the_end_is_an_error():
         solve_event(decay, Y0, 0.0, lambda t, y: y[0, 0] + 1, end=2.0)
 
 
+@pytest.mark.parametrize(
+    ("solver", "reason"),
+    [
+        (Solver(control=Adaptive(max_steps=20)), "no event so far .*more than 20 attempts"),
+        (Solver("euler", FixedSteps(size=0.01)), "no event at t = 100"),
+    ],
+    ids=["adaptive", "fixed"],
+)
+def test_an_event_that_never_happens_is_named(solver, reason):
+    with pytest.raises(SolveError, match=reason) as caught:
+        solve_event(decay, Y0, 0.0, lambda t, y: y[0, 0] + 1, solver)
+    assert 0 < caught.value.t < math.inf and caught.value.dt > 0
+
+
 @pytest.mark.parametrize("control", [FixedSteps(size=0.1), Adaptive()])
 def test_an_event_under_either_control(control):
     solver = Solver("dopri5", control)
@@ -149,6 +164,25 @@ def test_scipy_methods_solve_and_give_adjoint_gradients_only():
             solve(Field(), Y0, TS, Solver(name, tight))
         with pytest.raises(ValueError, match="chooses its own steps"):
             Solver(name, FixedSteps(3), "adjoint")
+
+
+@pytest.mark.parametrize("method", ["scipy_vode", "scipy_lsoda", SciPySolver("RK45")], ids=str)
+def test_scipy_methods_lose_no_gradient_and_no_error_of_a_plain_function(method):
+    field = Field()
+    with pytest.raises(ValueError, match="differentiate with Adjoint"):
+        solve(lambda t, y: field(t, y), Y0, TS, Solver(method))
+    with torch.no_grad():
+        solve(lambda t, y: field(t, y), Y0, TS, Solver(method))
+    with pytest.raises(ZeroDivisionError):
+        solve(lambda t, y: 1 / 0, Y0, TS, Solver(method))
+
+
+@pytest.mark.parametrize("method", ["scipy_vode", "scipy_lsoda"])
+@pytest.mark.filterwarnings("ignore:.*(vode|lsoda):UserWarning")
+def test_scipy_methods_say_why_and_where_they_gave_up(method):
+    with pytest.raises(SolveError, match="gave up: [A-Z]") as caught:
+        solve(lambda t, y: y * y, torch.ones(1).double(), [0.0, 2.0], Solver(method))
+    assert caught.value.t == pytest.approx(1, abs=1e-3)
 
 
 def test_warm_start_saves_the_starting_step():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from odenet import FixedSteps, steps
 from odenet.solvers import TABLEAUS, SlopeHistory, rk_step
 from odenet.solvers.tables import DOPRI5, RK4
 
@@ -92,3 +93,19 @@ def test_a_method_without_estimate_has_no_error():
     step = rk_step(RK4, lambda t, y: y, 0.0, 1.0, torch.ones(1), start(torch.ones(1)))
     with pytest.raises(TypeError, match="no error estimate"):
         step.error()
+
+
+@pytest.mark.parametrize("end", [0.5, -0.5])
+def test_a_step_is_read_within_its_ends_alone(end):
+    (step,) = steps(lambda t, y: -y, torch.ones(1), (0.0, end), "rk4", FixedSteps())
+    assert step([0.0, end / 2, end]).shape == (3, 1)
+    for times in ([], [2 * end], [end / 2, -end]):
+        with pytest.raises(ValueError, match="times must lie within"):
+            step(times)
+
+
+def test_a_step_of_scipys_methods_is_read_at_its_ends_alone():
+    (step,) = steps(lambda t, y: -y, torch.ones(1), (0.0, 0.5), "scipy_vode")
+    assert torch.equal(step([0.0, 0.5]), torch.stack((step.y0, step.y1)))
+    with pytest.raises(ValueError, match="no dense output"):
+        step([0.25])

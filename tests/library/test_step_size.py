@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
@@ -133,6 +134,10 @@ def test_a_resumed_control_keeps_its_step():
         lambda: Adaptive(0.0, torch.tensor([1e-3, 0.0])),
         lambda: Adaptive(integral=0.0),
         lambda: Adaptive(shrink=1.5),
+        lambda: Adaptive(jump_times=0.3),
+        lambda: Adaptive(norm=None),
+        lambda: Adaptive(torch.tensor([1e-3], requires_grad=True)),
+        lambda: FixedSteps(grid=0.3),
         lambda: FixedSteps(0),
         lambda: FixedSteps(2.5),
         lambda: FixedSteps(size=-0.1),
@@ -144,6 +149,12 @@ def test_a_resumed_control_keeps_its_step():
 def test_impossible_settings_are_refused(make):
     with pytest.raises((TypeError, ValueError), match="must"):
         make()
+
+
+def test_numbers_may_be_numpys():
+    three = np.float32(1e-3)
+    control = Adaptive(three, three, initial=three, max_steps=np.int64(9), jump_times=[three])
+    assert control.jump_times == (float(three),) and FixedSteps(np.int64(4), None).count == 4
 
 
 @pytest.mark.parametrize("end", [2.0, -2.0])

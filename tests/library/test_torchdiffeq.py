@@ -165,6 +165,19 @@ def test_a_grid_of_its_own():
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_grid_is_in_order_and_may_hold_a_time_twice(sign):
+    def rows(*grid):
+        options = {"grid_constructor": lambda func, y0, t: sign * torch.tensor(grid).double()}
+        ts = sign * torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+        return odeint(Field(), Y0, ts, method="midpoint", options=options)
+
+    torch.testing.assert_close(rows(0, 0.3, 0.3, 1), rows(0, 0.3, 1))
+    for grid in ((0, 0.7, 0.3, 1), (0, 1.5, 1)):
+        with pytest.raises(AssertionError, match="in order"):
+            rows(*grid)
+
+
 def ball(t, state):
     position, velocity = state
     return velocity, torch.full_like(velocity, -9.8)

@@ -145,7 +145,7 @@ def test_tolerances_are_numbers_tensors_or_tuples_and_one_may_be_zero():
     for tolerances in ({"rtol": 0, "atol": 1e-6}, {"rtol": torch.full((2,), 1e-6), "atol": 0}):
         ys = odeint(decay, ones(2), SPAN, **tolerances)
         torch.testing.assert_close(ys[-1], ENDS * ones(2), rtol=0, atol=1e-5)
-    with pytest.raises(ValueError, match="both be zero"):
+    with pytest.raises(ValueError, match="one of rtol and atol must be above zero"):
         odeint(decay, ones(2), SPAN, rtol=0, atol=0)
 
 
@@ -228,11 +228,44 @@ def test_rk4_is_the_rule_of_three_eighths_and_fixed_adams_is_implicit_adams():
 
 @pytest.mark.parametrize(
     ("method", "option"),
-    [("dopri5", "stepsize"), ("dopri5", "step_size"), ("rk4", "first_step"), ("rk4", "jump_t")],
+    [
+        ("dopri5", "stepsize"),
+        ("dopri5", "step_size"),
+        ("rk4", "first_step"),
+        ("rk4", "jump_t"),
+        ("scipy_solver", "max_num_steps"),
+        ("scipy_solver", "min_step"),
+        ("scipy_solver", "safety"),
+        ("scipy_vode", "ifactor"),
+        ("scipy_lsoda", "dfactor"),
+    ],
 )
 def test_an_option_that_a_method_does_not_know_is_a_warning(method, option):
     with pytest.warns(UserWarning, match=f"no option '{option}'"):
         odeint(decay, Y0, TS, method=method, options={option: 0.1})
+
+
+def test_an_option_that_is_none_is_as_if_it_were_not_given():
+    names = ("jump_t", "step_t", "norm", "first_step", "max_step", "max_num_steps", "stepsize")
+    unset = odeint(decay, Y0, TS, options=dict.fromkeys(names))
+    assert torch.equal(unset, odeint(decay, Y0, TS))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("first_step", -1.0),
+        ("ifactor", 0.5),
+        ("dfactor", 2.0),
+        ("max_num_steps", 1.5),
+        ("jump_t", math.nan),
+        ("step_size", -0.1),
+    ],
+)
+def test_an_error_of_an_option_calls_it_as_it_was_given(option, value):
+    method = "rk4" if option == "step_size" else "dopri5"
+    with pytest.raises((TypeError, ValueError), match=rf"\b{option}\b"):
+        odeint(decay, Y0, TS, method=method, options={option: value})
 
 
 def test_first_step_is_the_first_attempt():
@@ -256,7 +289,8 @@ def test_max_num_steps_counts_from_one_output_to_the_next():
     with pytest.raises(SolveError, match="max_num_steps"):
         odeint(decay, ones(1), long, options={"max_num_steps": 9})
     ts = torch.linspace(0, 10, 101, dtype=torch.float64)
-    assert len(odeint(decay, ones(1), ts, options={"max_num_steps": 9})) == 101
+    for limit in (9, 9.0, torch.tensor(9)):
+        assert len(odeint(decay, ones(1), ts, options={"max_num_steps": limit})) == 101
 
 
 def test_the_next_length_follows_from_the_error_by_the_factors():
@@ -470,6 +504,7 @@ def test_a_callback_that_a_method_does_not_call_is_a_warning():
         lambda: odeint(lambda t, y: y * y, ones(1), 2 * SPAN),
         lambda: odeint(decay, ones(1), [0.0, 1.0]),
         lambda: odeint(decay, ones(1), torch.tensor([0.0, 1.0, 0.5])),
+        lambda: odeint(decay, ones(1), SPAN[None]),
         lambda: odeint(decay, ones(1), 10 * SPAN, options={"max_num_steps": 3}),
     ],
 )
@@ -563,10 +598,18 @@ def test_a_ball_leaves_the_ground():
     assert time.item() == pytest.approx(2 * 3 / 9.8)
 
 
-def test_the_time_of_an_event_is_exact_to_rounding():
+def test_the_time_of_an_event_is_found_to_rounding():
     loose = {"rtol": 1e-2, "atol": 1e-2, "event_fn": lambda t, y: y - math.pi}
     time, _ = odeint_event(lambda t, y: torch.ones_like(y), 0 * ones(1), START, **loose)
     assert time.item() == pytest.approx(math.pi, abs=1e-14)
+
+
+def test_events_of_dopri8_are_less_exact_than_its_tolerance():
+    def error(method):
+        tight = {"rtol": 1e-9, "atol": 1e-9, "method": method, "event_fn": lambda t, y: y - 0.3}
+        return abs(odeint_event(decay, ones(1), START, **tight)[0].item() + math.log(0.3))
+
+    assert error("dopri5") < 2e-9 < error("dopri8") < 1e-6
 
 
 @pytest.mark.parametrize("interface", [odeint, odeint_adjoint])
@@ -585,9 +628,14 @@ def test_gradients_by_time_are_of_the_computed_solution_or_of_the_exact_one():
 
 
 def test_scipys_solvers_have_gradients_by_the_adjoint_alone():
-    with pytest.warns(UserWarning, match="odeint_adjoint"):
-        assert not odeint(Decay(), ones(1), SPAN, method="scipy_solver").requires_grad
     field = Decay()
+    for func in (field, field.forward, lambda t, y: field(t, y)):
+        with pytest.warns(UserWarning, match="odeint_adjoint"):
+            assert not odeint(func, ones(1), SPAN, method="scipy_solver").requires_grad
+    with pytest.warns(UserWarning, match="odeint_adjoint"):
+        odeint(decay, ones(1), SPAN.clone().requires_grad_(), method="scipy_solver")
+    with torch.no_grad():  # where no one asks for a gradient
+        odeint(field, ones(1), SPAN, method="scipy_solver")
     odeint_adjoint(field, ones(1), SPAN, method="scipy_solver")[-1].sum().backward()
     assert field.rate.grad.item() == pytest.approx(-ENDS, rel=1e-5)
 
@@ -622,6 +670,23 @@ def test_a_field_that_writes_is_refused_and_one_that_returns_its_memory_is_copie
         odeint(lambda t, y: y.neg_(), ones(1), SPAN)
     end = odeint(lambda t, y: torch.neg(y, out=memory), ones(1), SPAN)[-1]
     assert end.item() == pytest.approx(ENDS, rel=1e-6)
+
+
+def test_a_parameter_that_is_given_twice_has_its_gradient_once():
+    field = Decay()
+    ys = odeint_adjoint(field, ones(1), SPAN, adjoint_params=(field.rate, field.rate))
+    ys[-1].sum().backward()
+    assert field.rate.grad.item() == pytest.approx(-ENDS, rel=1e-6)
+
+
+def test_a_tensor_tolerance_of_a_tuple_broadcasts_with_each_state():
+    def both(t, state):
+        return -state[0], -state[1]
+
+    each = torch.tensor([1e-9, 1e-3])
+    odeint(both, (ones(2), ones(3, 2)), SPAN, rtol=each)
+    with pytest.raises(ValueError, match="a tuple has one for each state"):
+        odeint(both, (ones(1), ones(1)), SPAN, rtol=each)
 
 
 def test_slopes_broadcast_with_the_state():
