@@ -125,6 +125,7 @@ def test_a_true_spiral_shrinks_in_a_turn_as_its_formula_says():
     assert torch.allclose(paths[:, 0], TEST.clean[:, spirals.WINDOW], atol=1e-5)
     assert torch.allclose(paths, latent_space.true_roll_out(TEST), atol=1e-5)
     assert latent_space.shrinkage(paths) == pytest.approx(math.exp(-0.05 * 2 * math.pi))
+    assert latent_space.last_turn(paths) == pytest.approx(1, abs=1e-3)
 
 
 def test_a_limit_cycle_does_not_shrink_and_one_odd_curve_does_not_count():
@@ -133,6 +134,9 @@ def test_a_limit_cycle_does_not_shrink_and_one_odd_curve_does_not_count():
     cycle[0] *= 1 + latent_space.turns()[:, None]
     assert latent_space.shrinkage(cycle) == pytest.approx(1)
     assert torch.allclose(latent_space.median_radius(cycle), torch.ones(193))
+    assert latent_space.last_turn(cycle) == pytest.approx(1, abs=1e-3)
+    resting = cycle[:, :1].expand_as(cycle)
+    assert latent_space.shrinkage(resting) == 1 and latent_space.last_turn(resting) == 0
 
 
 def test_a_recurrent_network_is_rolled_out_in_the_steps_that_it_was_trained_on():

@@ -1,6 +1,7 @@
 """Experiments: plain numbers out, the same from the same trial, resumed after an interruption."""
 
 import json
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -90,6 +91,7 @@ def test_another_start_trains_other_weights_on_the_same_spirals():
 
 def test_the_start_with_the_lowest_validation_loss_is_chosen():
     assert spirals.chosen({"validation_loss": loss} for loss in (3.0, -1.5, 0.0)) == 1
+    assert spirals.chosen({"validation_loss": loss} for loss in (math.nan, 2.0, 3.0)) == 1
 
 
 def test_interrupted_spirals_trial_ends_bitwise_as_one_that_was_not(tmp_path, monkeypatch):

@@ -146,6 +146,16 @@ def shrinkage(paths: Tensor) -> float:
     return float((radius[:, -1] / radius[:, -1 - PLACES]).quantile(0.5))
 
 
+def last_turn(paths: Tensor) -> float:
+    """How far long roll-outs turn about the centre in their last turn, in turns, the median.
+
+    One for a curve that keeps the pace of the true spirals; near zero for one that has come to
+    rest, whose radius shrinks no longer either.
+    """
+    turned = angle_turned(paths[:, -1 - PLACES :]).abs() / (2 * pi)
+    return float(turned.quantile(0.5))
+
+
 def _features(means: Tensor, quadratic: bool) -> Tensor:
     parts = [torch.ones(len(means), 1), means]
     if quadratic:

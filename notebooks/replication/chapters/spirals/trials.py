@@ -1,5 +1,6 @@
 """Table 2: one training of one model on spirals, and how well it goes on with others."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -109,9 +110,9 @@ def strides(observed: int) -> dict[str, float]:
 
 
 def chosen(results: Iterable[dict[str, Any]]) -> int:
-    """The place of the training with the lowest validation loss."""
+    """The place of the training with the lowest validation loss, of which NaN is the highest."""
     losses = [result["validation_loss"] for result in results]
-    return losses.index(min(losses))
+    return min(range(len(losses)), key=lambda i: (math.isnan(losses[i]), losses[i]))
 
 
 def _kind(trial: Trial) -> dict[str, Any]:
