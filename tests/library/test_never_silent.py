@@ -127,7 +127,7 @@ def test_a_second_derivative_by_times_is_refused_where_it_is_not_known(rule):
         torch.autograd.grad(slope[-1], times)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")  # torch's own
 def test_forward_mode_by_times():
     field, times = Decay().requires_grad_(False), double(0.0, 1.0)
 
