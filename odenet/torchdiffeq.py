@@ -69,7 +69,7 @@ OPTIONS = {
 }
 # Those of them that SciPy's methods read.
 SCIPYS = dict.fromkeys(SCIPY, {"first_step", "min_step", "max_step", "max_num_steps"})
-SCIPYS["scipy_solver"] = {"first_step", "max_step"}
+SCIPYS["scipy_solver"] = {"first_step", "max_step", "max_num_steps"}
 # Options that change nothing here, though they are right.
 WITHOUT_EFFECT = {"norm", "dtype", "eps", "grid_points", "interp", "max_order", "max_iters"}
 Options = Mapping[str, Any]

@@ -18,7 +18,7 @@ from odenet.solvers.step_size import Control, after, land
 # Small states cost calls and not numbers, so their steps wait for one dense output together: up
 # to this many numbers, half a megabyte in double precision.
 _WAITING = 65_536
-_ENDLESS = (
+ENDLESS = (
     "more than {} attempts since the last output: raise max_steps (max_num_steps of odeint), "
     "loosen the tolerances, or look for a jump, a blow-up or random numbers in the field"
 )
@@ -66,8 +66,8 @@ def attempts(
             if abs(t1 - t) > control.max_step * (1 + 1e-9):  # landing may stretch a step
                 t1 = t + dt
             attempted += 1
-            if _too_many(control.max_steps, attempted, abs(ts[-1] - t), abs(dt)):
-                raise SolveError(_ENDLESS.format(attempted - 1), t, dt, counts)
+            if too_many(control.max_steps, attempted, abs(ts[-1] - t), abs(dt)):
+                raise SolveError(ENDLESS.format(attempted - 1), t, dt, counts)
             step = method.step(f, t, t1, y, history)
             decision = control.adapt(step, previous)
             if decision.accepted and t1 != t:
@@ -89,7 +89,7 @@ def attempts(
         raise SolveError(reason, t, step.h, counts)
 
 
-def _too_many(limit: float | None, attempted: int, left: float, dt: float) -> bool:
+def too_many(limit: float | None, attempted: int, left: float, dt: float) -> bool:
     """Whether to give up, with so much time left at this length of a step."""
     if limit is None:
         return attempted > 10_000 and left > 100_000 * dt

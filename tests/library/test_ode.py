@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from problems import TS, Y0, Field, decay
+from scipy.integrate import solve_ivp
 from torch import nn
 
 from odenet import (
@@ -21,7 +22,7 @@ from odenet import (
     solve_event,
 )
 from odenet.solvers import METHODS, rms
-from odenet.solvers.scipy_solver import SciPySolver
+from odenet.solvers.scipy_solver import SOLVERS, SciPySolver
 
 
 def test_names_become_values_once():
@@ -166,7 +167,9 @@ def test_scipy_methods_solve_and_give_adjoint_gradients_only():
             Solver(name, FixedSteps(3), "adjoint")
 
 
-@pytest.mark.parametrize("method", ["scipy_vode", "scipy_lsoda", SciPySolver("RK45")], ids=str)
+@pytest.mark.parametrize(
+    "method", ["scipy_vode", "scipy_lsoda", *map(SciPySolver, SOLVERS)], ids=str
+)
 def test_scipy_methods_lose_no_gradient_and_no_error_of_a_plain_function(method):
     field = Field()
     with pytest.raises(ValueError, match="differentiate with Adjoint"):
@@ -183,6 +186,36 @@ def test_scipy_methods_say_why_and_where_they_gave_up(method):
     with pytest.raises(SolveError, match="gave up: [A-Z]") as caught:
         solve(lambda t, y: y * y, torch.ones(1).double(), [0.0, 2.0], Solver(method))
     assert caught.value.t == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("field", [lambda t, y: y * y, lambda t, y: y.sqrt() - 2])
+def test_each_solver_of_solve_ivp_ends(solver, field):
+    # LSODA itself goes on for ever at the blow-up of the first one.
+    with pytest.raises(SolveError, match="gave up: [A-Z]|more than 10000 attempts|not finite") as e:
+        solve(field, torch.ones(1).double(), [0.0, 3.0], Solver(SciPySolver(solver)))
+    assert 0.7 < e.value.t < 1.001
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_each_solver_of_solve_ivp_gives_what_solve_ivp_gives(solver):
+    calls = []
+
+    def turn(t, y):
+        calls.append(t)
+        return torch.stack((y[1], -y[0]))
+
+    def theirs(t, y):
+        return turn(t, torch.from_numpy(y)).numpy()
+
+    ts, y0 = torch.linspace(0, 3, 7).double(), torch.tensor([1.0, 0.0]).double()
+    settings = {"rtol": 1e-6, "atol": 1e-6, "first_step": 0.1}
+    found = solve_ivp(theirs, (0, 3), y0, solver, ts, **settings)
+    asked = len(calls)
+    ours = Solver(SciPySolver(solver), Adaptive(1e-6, 1e-6, initial=0.1))
+    solution = solve(turn, y0, ts, ours)
+    torch.testing.assert_close(solution.ys, torch.from_numpy(found.y.T), rtol=0, atol=1e-12)
+    assert solution.stats.forward.nfe == len(calls) - asked <= asked
 
 
 def test_warm_start_saves_the_starting_step():

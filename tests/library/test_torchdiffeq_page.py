@@ -233,7 +233,6 @@ def test_rk4_is_the_rule_of_three_eighths_and_fixed_adams_is_implicit_adams():
         ("dopri5", "step_size"),
         ("rk4", "first_step"),
         ("rk4", "jump_t"),
-        ("scipy_solver", "max_num_steps"),
         ("scipy_solver", "min_step"),
         ("scipy_solver", "safety"),
         ("scipy_vode", "ifactor"),
@@ -776,10 +775,10 @@ def test_more_methods_are_here(method):
     assert odeint(decay, ones(1), SPAN, method=method)[-1].item() == pytest.approx(ENDS, abs=1e-6)
 
 
-@pytest.mark.parametrize("method", ["scipy_vode", "scipy_lsoda"])
+@pytest.mark.parametrize("method", ["scipy_vode", "scipy_lsoda", "scipy_solver"])
 @pytest.mark.filterwarnings("ignore:.*Excess work:UserWarning")
 def test_max_num_steps_limits_scipys_steps(method):
-    with pytest.raises(SolveError, match="gave up"):
+    with pytest.raises(SolveError, match="gave up|more than 3 attempts"):
         odeint(decay, ones(1), 100 * SPAN, method=method, options={"max_num_steps": 3})
 
 
