@@ -44,9 +44,9 @@ def solve_event(
     Args:
         f, y0, solver, params: as for ``solve``.
         t0: the start, a number or a tensor without dimensions, such as the time of another event.
-        event: takes a time, a tensor of double precision without dimensions, and a state; returns
-            one number or several, of which the first to cross zero counts. One that is zero at the
-            start, or within rounding of it, counts from its next change of sign.
+        event: takes a time, a tensor of double precision without dimensions, and a state; returns a
+            tensor of one or more entries, of which the first to cross zero counts. One that is zero
+            at the start, or within rounding of it, counts from its next change of sign.
         end: where the search stops, and with it the direction of time; by default infinitely late.
             Then ``FixedSteps`` needs a ``size``, of which it makes at most 10,000.
 

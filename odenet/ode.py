@@ -46,18 +46,22 @@ class Solver:
 
     Args:
         method: one of ``METHODS`` by name ("dopri5", "tsit5", "rk4", ...), or a method.
-        control: ``Adaptive(rtol, atol)`` or ``FixedSteps(count)``; by default ``Adaptive()``.
+        control: ``Adaptive(rtol, atol)`` or ``FixedSteps(count)``; by default ``Adaptive()``, whose
+            tolerances of 1e-6 are for states in double precision: in single precision, give 1e-5 or
+            more.
         gradient: a rule (``Backprop()``, ``Checkpoint()``, ``Adjoint()``,
             ``InterpolatedAdjoint()``), or one of "backprop", "checkpoint", "adjoint". By default
             "backprop", and "checkpoint" where solves are compiled.
         compile: make the steps in compiled code, which is equal to rounding: faster for small
             fields, slower where one evaluation takes milliseconds. The first solve compiles, for
             seconds to more than a minute; later ones take the code again, as long as the field's
-            code and attributes, shapes and precision are the same. Methods are Runge-Kutta, rules
-            "checkpoint" and "adjoint", or any without a gradient. The field takes its time as a
-            tensor without dimensions, and does not branch on values. Needs a C++ compiler.
+            code and attributes, shapes and precision are the same. Methods are Runge-Kutta, without
+            ``jump_times``; rules are "checkpoint" and "adjoint", and "backprop" where no gradient
+            is wanted. The field must work with its time as a number (in its first evaluations) and
+            as a tensor without dimensions, and must not branch on values. Needs a C++ compiler.
 
     Raises:
+        TypeError: for a method, a control or a rule that is none.
         ValueError: for an unknown name, for a method and a control that do not fit, such as a
             method without an error estimate under ``Adaptive``, and for what is not compiled.
 
@@ -125,13 +129,17 @@ def solve(
     """Solve ``dy/dt = f(t, y)`` from ``y(ts[0]) = y0``; the states at times ``ts``.
 
     Args:
-        f: the field, a module or any function. Takes the time, a Python float, and a state of
-            ``y0``'s shape and dtype; returns the slope, of the same shape and dtype.
+        f: the field, a module or any function. Takes the time and a state of ``y0``'s shape and
+            dtype; returns the slope, a new tensor of the same shape and dtype. It must not write
+            into the state, and must return the same slope when it is called again. The time is a
+            Python float; it is a tensor without dimensions where ``ts`` are differentiated through
+            ``Backprop``, and in compiled code.
         y0: the state at ``ts[0]``, a floating-point tensor of any shape. A batch is solved as one
             system, with one step size for all.
         ts: at least two output times, rising or falling strictly: numbers, tensors without
-            dimensions, or a one-dimensional tensor. They are read from the dense output, and cost
-            nothing; only "dopri8", SciPy's methods and ``FixedSteps()`` land on each.
+            dimensions, or a one-dimensional tensor. Forwards they are read from the dense output
+            and cost nothing; only "dopri8", SciPy's methods and ``FixedSteps()`` land on each.
+            Backwards, the adjoint rules begin anew at each.
         solver: method, step-size control and gradient rule, such as ``Solver("tsit5",
             Adaptive(rtol=1e-4, atol=1e-4), "adjoint")``; by default DOPRI5 with rtol = atol = 1e-6,
             differentiated by backpropagation.
@@ -139,13 +147,14 @@ def solve(
             ``f``, and its attributes that are tensors. Needed where ``f`` is a plain function and
             the rule is not ``Backprop``.
         dense: keep the steps, so that ``solution(t)`` is the solution at any time between the
-            first and the last one. It is differentiated by ``Backprop`` alone.
+            first and the last one. Not for "dopri8", SciPy's methods, ``ts`` that require
+            gradients, nor, where a gradient is wanted, for another rule than ``Backprop``.
 
     Returns:
         A ``Solution`` with the states ``ys``, ``(len(ts), *y0.shape)``, the last of them ``y1``,
-        and the cost ``stats``. Gradients reach ``y0``, the parameters, and ``ts`` where tensors
-        there require them: with Runge-Kutta and ``Backprop`` those of the computed solution, to any
-        order, for which ``f`` is given its time as a tensor; else those of the exact one, once.
+        and the cost ``stats``. Gradients reach ``y0``, the parameters, and the ``ts`` that require
+        them. By ``ts``, those of a Runge-Kutta method with ``Backprop`` are of the computed
+        solution, to any order; otherwise they are of the exact solution, once.
 
     Raises:
         TypeError, ValueError: for input that is not as above.
@@ -162,7 +171,7 @@ def solve(
         ...     def forward(self, t, y):
         ...         angle, speed = y.unbind(-1)
         ...         return torch.stack((speed, -angle.sin() - self.friction * speed), -1)
-        >>> field, y0 = Pendulum(), torch.tensor([[1.0, 0.0], [2.0, 0.0]])
+        >>> field, y0 = Pendulum().double(), torch.tensor([[1.0, 0.0], [2.0, 0.0]]).double()
         >>> solution = odenet.solve(field, y0, torch.linspace(0, 10, 50))
         >>> tuple(solution.ys.shape)
         (50, 2, 2)

@@ -1,7 +1,7 @@
 """torchdiffeq's interface: ``odeint``, ``odeint_adjoint``, ``odeint_event``, ``odeint_dense``.
 
-A script written for torchdiffeq 0.2.5 runs after changing its import. What differs is listed in the
-book's page "Coming from torchdiffeq".
+Most scripts written for torchdiffeq 0.2.5 run after changing the import. What differs is listed in
+the book's page "Coming from torchdiffeq".
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ def odeint(
     Example:
         >>> import torch
         >>> from odenet import odeint
-        >>> odeint(lambda t, y: -y, torch.ones(3), torch.linspace(0, 1, 5)).shape
+        >>> y0 = torch.ones(3, dtype=torch.float64)
+        >>> odeint(lambda t, y: -y, y0, torch.linspace(0, 1, 5)).shape
         torch.Size([5, 3])
     """
     call = _Call(func, y0, t, method, rtol, atol, options)

@@ -1,4 +1,4 @@
-"""How a solve is differentiated: four rules, each given an initial value problem."""
+"""How a solve is differentiated: by backpropagation (two rules), or by the adjoint (two)."""
 
 from odenet.adjoint.adjoint import Adjoint
 from odenet.adjoint.backprop import Backprop

@@ -18,21 +18,27 @@ class Adjoint:
     Backwards from the last output time, one solve carries the state ``y``, the adjoint ``a`` with
     ``da/dt = -a df/dy``, and the parameter gradient, the integral of ``a df/dtheta``. At each
     output time the loss's gradient there is added to ``a``. Memory does not grow with the steps.
-    The gradient has an error of the order of the tolerance, and is differentiable once. It is
-    worthless where the state cannot be solved backwards: a state that misses the forward solution
-    by half its size is a ``RuntimeWarning``.
+    The gradient has an error, which falls with the tolerances of both solves and can be many times
+    as large as they are. It is differentiable once. It is worthless where the state cannot be
+    solved backwards: a state that misses the forward solution by half its size is a
+    ``RuntimeWarning``.
 
     Args:
-        control: of the backward solve; by default that of the forward solve.
+        control: of the backward solve; by default that of the forward solve, whose ``jump_times``
+            it takes over where it has none. A ``norm`` is taken of state and adjoint, the root mean
+            square of each parameter's gradient, and the largest counts. Of tolerances that are
+            tensors, the least holds for the parameters. ``FixedSteps(count)`` means steps of the
+            forward solve's length.
         seminorm: leave the parameter integral out of the error norm (Kidger, Chen, Lyons 2021). It
             saves rejected steps, and costs little accuracy where the parameters act as smoothly in
             time as state and adjoint do; a parameter of a fast forcing gets a wrong gradient. False
             by default.
         method: of the backward solve, or its name; by default that of the forward solve.
-        scaled: solve the adjoint in units of its own size, so that a tolerance means the same
-            accuracy whatever constant multiplies the loss. Without it, absolute tolerances are in
-            the units of the loss, as in the paper and in torchdiffeq: cheaper where the loss is a
-            mean over many examples, and as much less accurate. True by default.
+        scaled: divide the adjoint by the size of the gradients that reach the outputs, so that a
+            tolerance means the same accuracy whatever constant multiplies the loss. Without it,
+            absolute tolerances are in the units of the loss, as in the paper and in torchdiffeq:
+            cheaper where the loss is a mean over many examples, and as much less accurate. True by
+            default.
 
     Raises:
         RuntimeError: in the backward pass, where the field is not the same as forwards.

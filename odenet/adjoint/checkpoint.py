@@ -27,14 +27,15 @@ from odenet.solvers.step import dense
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The gradient of ``Backprop``, to rounding, in the memory of the accepted states.
+    """The gradient of ``Backprop``, to rounding, in the memory of one or two states a step.
 
-    The forward pass keeps where each accepted step began: its state and the slopes it went on
-    from. The backward pass repeats the steps from last to first and pulls back through each, which
-    costs the evaluations of the accepted steps once more. So ``f`` must give the same slope when it
-    is called again: each repeated step is compared with the first one, and ``RuntimeError`` raised
-    where they differ. Random numbers, as of dropout under ``FixedSteps``, are drawn again.
-    Differentiable once. (Griewank 1992; Gholami, Keutzer, Biros 2019.)
+    The forward pass keeps where each accepted step began: its state, and the slopes that it went on
+    from, of which FSAL methods such as "dopri5" and the Adams methods have some. The backward pass
+    repeats the steps from last to first and pulls back through each, which costs the evaluations of
+    the accepted steps once more. So ``f`` must give the same slope when it is called again: each
+    repeated step is compared with that of the forward pass, and ``RuntimeError`` raised where they
+    differ. Under ``FixedSteps``, the random numbers of a step, as of dropout, are the same in both
+    passes. Differentiable once. (Griewank 1992; Gholami, Keutzer, Biros 2019.)
 
     Example:
         >>> import torch, odenet

@@ -29,9 +29,10 @@ class InterpolatedAdjoint:
     alone, and the gradient less exact than its tolerance. Differentiable once.
 
     Args:
-        control: of the backward solve; by default that of the forward solve.
+        control: of the backward solve, as for ``Adjoint``; by default that of the forward solve.
         method: of the backward solve, or its name; by default that of the forward solve.
-        scaled: solve the adjoint in units of its own size, as for ``Adjoint``; True by default.
+        scaled: divide the adjoint by the size of the gradients, as for ``Adjoint``; True by
+            default.
 
     Raises:
         RuntimeError: in the backward pass, where the field is not the same as forwards.

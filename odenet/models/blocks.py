@@ -11,8 +11,8 @@ from odenet.solvers import Counts, SolveStats
 class ODEBlock(nn.Module):
     """A layer whose output is the state at time 1 of ``dy/dt = field(t, y)``, ``y(0) = x``.
 
-    The ODE-Net of Chen et al. 2018, Section 3. Calling it returns a pair: the output, of the shape
-    of the input, and its ``SolveStats``.
+    The ODE block of the ODE-Net (Chen et al. 2018, Section 3). Calling it returns a pair: the
+    output, of the shape of the input, and its ``SolveStats``.
 
     Args:
         field: a module ``field(t, y)`` that returns a slope of the shape of ``y``.
@@ -60,9 +60,10 @@ class AugmentedODEBlock(ODEBlock):
 
     Example:
         >>> import torch
-        >>> from odenet import Solver
+        >>> from odenet import Adaptive, Solver
         >>> from odenet.models import AugmentedODEBlock, MLPField
-        >>> block = AugmentedODEBlock(MLPField(3, 16, 3), Solver(), extra=1)
+        >>> solver = Solver("dopri5", Adaptive(1e-3, 1e-3))
+        >>> block = AugmentedODEBlock(MLPField(3, 16, 3), solver, extra=1)
         >>> y, stats = block(torch.randn(8, 2))
         >>> tuple(y.shape)
         (8, 3)

@@ -57,8 +57,9 @@ def classifier(name: str, tolerance: float = 1e-3, seed: int = 0) -> Classifier:
     Args:
         name: "mlp", "resnet" (six blocks), "rknet" or "odenet"; the controls are "none" (no block),
             "resblock" (one) and "tied" (six that share their weights). RK-Net and ODE-Net are the
-            same network and solver, with the gradient of backpropagation and with the adjoint's,
-            which "odenet" solves backwards by "bosh3" at thirty times the tolerance.
+            same network and solver, with the gradient of backpropagation (by ``Checkpoint``, in
+            less memory) and with the adjoint's, which "odenet" solves backwards by "bosh3" at
+            thirty times the tolerance.
         tolerance: rtol and atol of the solver, where there is one.
         seed: of the initial weights; the global random state is left alone.
 

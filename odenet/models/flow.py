@@ -1,9 +1,10 @@
 """Continuous normalizing flows: a density carried along an ODE.
 
-A *carrier* is a field on states (..., d + 1): a point z and the logarithm of its density, with
-``dz/dt = f(t, z)`` and ``d log p / dt = -tr df/dz`` (Chen et al. 2018, Theorem 1). It may take one
-more coordinate, its *effort*: the integral of ``|f|^2 + |df/dz|^2`` (Finlay et al. 2020). One that
-does, says so by ``carries_effort = True``; one for points of a single ``d`` names it, ``dims = 2``.
+A *carrier*, or augmented field, is a field on states (..., d + 1): a point z and the logarithm of
+its density, with ``dz/dt = f(t, z)`` and ``d log p / dt = -tr df/dz`` (Chen et al. 2018, Theorem
+1). It may take one more coordinate, its *effort*: the integral of ``|f|^2 + |df/dz|^2`` (Finlay et
+al. 2020). One that does, says so by ``carries_effort = True``; one for points of a single ``d``
+names it, ``dims = 2``.
 """
 
 import math
@@ -49,7 +50,8 @@ class EstimatedTrace(nn.Module):
     Args:
         field: a module ``field(t, z)`` on points (..., d), each of which moves by itself.
         noise: of the points' shape, with independent entries of mean 0 and variance 1. It is the
-            same at all times, so that a solve sees one smooth field; take another for the next.
+            same at all times, so that a solve sees one smooth field; assign ``carrier.noise``
+            before the next one. It is no buffer: ``to`` does not move it.
 
     Example:
         >>> import torch
@@ -159,8 +161,8 @@ class ContinuousFlow(nn.Module):
     ) -> tuple[Tensor, Tensor, SolveStats]:
         """The points (..., d) at time 0 of paths that are at x (..., d) at time ``t``.
 
-        Then by how much the log-density changes from ``t`` to 0, (...), or with ``effort`` both it
-        and the effort, (..., 2); and the cost.
+        Then by how much the log-density changes from ``t`` to 0, (...), or with ``effort`` that and
+        minus the effort of the path, (..., 2); and the cost.
         """
         state = self._state(x, torch.zeros_like(x[..., 0]), effort)
         solution = solve(self.carrier, state, (t, 0.0), solver or self.solver)
@@ -168,7 +170,10 @@ class ContinuousFlow(nn.Module):
 
     @torch.no_grad()
     def path(self, z: Tensor, ts: Times, solver: Solver | None = None) -> Tensor:
-        """The points (len(ts), ..., d) at times ``ts`` of paths that are at z at the first."""
+        """The points (len(ts), ..., d) at times ``ts`` of paths that are at z at the first.
+
+        They have no gradient.
+        """
         state = self._state(z, torch.zeros_like(z[..., 0]), effort=False)
         return solve(self.carrier, state, ts, solver or self.solver).ys[..., :-1]
 

@@ -44,8 +44,10 @@ class LatentODE(nn.Module):
     """A latent ODE for curves in the plane (Chen et al. 2018, Section 5).
 
     A recurrent recognition network reads the observations from the last to the first and gives a
-    posterior over the latent start z(0); an ODE carries z; a decoder turns it into points.
-    So ``ts`` begin at 0: for a curve from time 5 on, give 0 and the times from 5.
+    posterior over the latent start z(0); an ODE carries z; a decoder turns it into points. So
+    ``ts`` begin at 0: for a curve from time 5 on, give 0 and the times from 5. Sizes are the
+    paper's: points (2), latent state (4), recurrence (25), hidden layers (20). The networks are
+    told times as a part of the window from 0 to 10: bring yours to it.
 
     Args:
         solver: of the latent ODE; RK4 with steps of 0.4 by default.
@@ -90,12 +92,12 @@ class LatentODE(nn.Module):
         return mean, log_variance
 
     def latent(self, z0: Tensor, ts: Tensor) -> tuple[Tensor, SolveStats]:
-        """The latent paths (batch, len(ts), 4) from ``z0`` at time ``ts[0]``."""
+        """The latent paths (batch, len(ts), 4) from ``z0`` at time ``ts[0]``, and their cost."""
         solution = solve(self.field, z0, ts, self.solver)
         return solution.ys.transpose(0, 1), solution.stats
 
     def forward(self, times: Tensor, values: Tensor, ts: Tensor) -> tuple[Tensor, SolveStats]:
-        """The curves (batch, len(ts), 2) decoded from the posterior mean."""
+        """The curves (batch, len(ts), 2) decoded from the posterior mean, and their cost."""
         _check_begin(ts)
         mean, _ = self.encode(times, values)
         path, stats = self.latent(mean, ts)
@@ -114,9 +116,10 @@ class LatentODE(nn.Module):
     ) -> tuple[Tensor, SolveStats]:
         """The negative evidence lower bound (paper, Appendix E), in nats, mean over the batch.
 
-        One posterior sample; Gaussian observations of standard deviation ``noise``; the divergence
-        from the standard normal prior counts ``kl_weight`` times. Raises ValueError for a ``noise``
-        of 0 or less, and for ``ts`` that do not begin at 0.
+        And the cost of the solve. One posterior sample, drawn from ``generator``, of the CPU;
+        Gaussian observations of standard deviation ``noise``; the divergence from the standard
+        normal prior counts ``kl_weight`` times. Raises ValueError for a ``noise`` of 0 or less, and
+        for ``ts`` that do not begin at 0.
         """
         _check_begin(ts)
         if not noise > 0:

@@ -52,9 +52,10 @@ class PlanarField(nn.Module):
 
     Example:
         >>> import torch
-        >>> from odenet import Solver
+        >>> from odenet import Adaptive, Solver
         >>> from odenet.models import ContinuousFlow, PlanarField
-        >>> flow = ContinuousFlow(PlanarField(8, seeds=(0, 1)), Solver())
+        >>> solver = Solver("dopri5", Adaptive(1e-5, 1e-5))
+        >>> flow = ContinuousFlow(PlanarField(8, seeds=(0, 1)), solver)
         >>> log_p, _ = flow.log_prob(torch.randn(2, 100, 2))
         >>> tuple(log_p.shape)
         (2, 100)

@@ -51,7 +51,7 @@ class PoissonPath(nn.Module):
         field: a module ``field(t, z)``: how the latent state z moves.
         log_rate: maps z (..., latent) to the logarithm (..., 1) of the rate, in events per unit of
             time.
-        start: z at time 0, (latent,); becomes a parameter.
+        start: z at the first time, (latent,); becomes a parameter.
         solver: DOPRI5 with rtol = atol = 1e-5, by backpropagation, by default.
 
     Example:

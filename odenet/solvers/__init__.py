@@ -1,4 +1,4 @@
-"""Numerics only: knows tensors and functions, nothing of learning."""
+"""The numerics: methods, steps, step-size control, and what a solve returns."""
 
 from odenet.solvers.adams import Adams
 from odenet.solvers.loop import Trajectory, attempts, covered, sample, steps
@@ -7,7 +7,7 @@ from odenet.solvers.problem import InitialValueProblem
 from odenet.solvers.runge_kutta import RungeKutta, rk_step
 from odenet.solvers.scipy_adams import SciPyAdams
 from odenet.solvers.solution import Counts, Solution, SolveError, SolveStats
-from odenet.solvers.step import Field, Method, SlopeHistory, Step, StepMethod
+from odenet.solvers.step import Field, Interpolant, Method, SlopeHistory, Step, StepMethod, Stepper
 from odenet.solvers.step_size import Adaptive, Control, Decision, FixedSteps, rms
 from odenet.solvers.tableau import Tableau
 from odenet.solvers.tables import TABLEAUS
@@ -23,6 +23,7 @@ __all__ = [
     "Field",
     "FixedSteps",
     "InitialValueProblem",
+    "Interpolant",
     "Method",
     "RungeKutta",
     "SciPyAdams",
@@ -32,6 +33,7 @@ __all__ = [
     "SolveStats",
     "Step",
     "StepMethod",
+    "Stepper",
     "Tableau",
     "Trajectory",
     "attempts",

@@ -18,8 +18,9 @@ class Counts:
         nfe: number of evaluations of the field; one evaluates a whole batch.
         accepted: number of accepted steps.
         rejected: number of attempts that were repeated with a shorter step.
-        next_dt: the signed length that the control would try next. Another solve of the same model
-            can start with it, as ``Adaptive(initial=abs(next_dt))``.
+        next_dt: the signed length that ``Adaptive`` would try next. Another solve of the same model
+            can start with it, as ``Adaptive(initial=abs(next_dt))``. Infinite under ``FixedSteps``,
+            and 0 for SciPy's methods, which do not say.
     """
 
     nfe: int = 0
@@ -75,7 +76,8 @@ class Solution:
 
     Example:
         >>> import torch, odenet
-        >>> solution = odenet.solve(lambda t, y: -y, torch.ones(3), [0.0, 0.5, 1.0])
+        >>> y0 = torch.ones(3, dtype=torch.float64)
+        >>> solution = odenet.solve(lambda t, y: -y, y0, [0.0, 0.5, 1.0])
         >>> tuple(solution.ys.shape), tuple(solution.y1.shape)
         ((3, 3), (3,))
         >>> solution.stats.forward.nfe > 0

@@ -90,7 +90,10 @@ class Step:
 
 
 class Method(Protocol):
-    """A way to solve. It is pure: no counting, no grad mode, no state between two solves."""
+    """A way to solve. It keeps no state between two solves, and sets no grad mode.
+
+    The field that it is given counts its evaluations; ``path`` counts the steps.
+    """
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Step-size control: the only readers of tolerances, and the only judges of a step.
+"""Step-size control: where a solve stops, and how long each step is.
 
 A control says where a solve must stop exactly, how long its first step is, and of each step
 whether it is accepted and how long the next one may be.
@@ -34,7 +34,11 @@ class Decision(NamedTuple):
 
 
 class Control(Protocol):
-    """What chooses the steps: where they end, how long they are, which are accepted."""
+    """What chooses the steps: where they end, how long they are, which are accepted.
+
+    For the adjoint rules it is a dataclass with the field ``jump_times``: their backward solves
+    take a copy with other ones.
+    """
 
     @property
     def max_steps(self) -> float | None:
@@ -197,9 +201,10 @@ class Adaptive:
 
     A step is accepted where ``error = norm(estimate / (atol + rtol max(|y0|, |y1|))) <= 1``. The
     next one is ``safety error^(-(integral + proportional) / order) previous^(proportional /
-    order)`` times as long, where ``previous`` is the error of the last accepted step.
+    order)`` times as long, within ``shrink`` and ``growth``. ``order`` is the method's;
+    ``previous`` is the error of the last accepted step, at the start 1.
     SciPy's methods read ``rtol``, ``atol``, ``initial``, ``min_step``, ``max_step`` and
-    ``max_steps``; the rest is theirs.
+    ``max_steps`` alone: ``norm`` and the factors have no effect on them.
 
     Args:
         rtol: relative tolerance, a number or a tensor that broadcasts with the state. Below 1e-5,
@@ -211,16 +216,17 @@ class Adaptive:
         safety: factor on the next length.
         shrink: the least that a length is multiplied with.
         growth: the most that a length is multiplied with.
-        integral: exponent of the error; 1 is the elementary controller.
-        proportional: exponent of the previous error. ``integral=0.3, proportional=0.4`` is a common
-            PI controller (Hairer, Wanner: Solving ODEs II, IV.2), smoother on stiff fields.
+        integral: integral gain; 1, without a proportional one, is the elementary controller.
+        proportional: proportional gain. ``integral=0.3, proportional=0.4`` is a common PI
+            controller (Hairer, Wanner: Solving ODEs II, IV.2), smoother on stiff fields.
         initial: length of the first attempt; by default it is estimated with one evaluation more
             (Hairer, Norsett, Wanner, II.4).
         min_step: no attempt is shorter, but one that must end at an output or a jump; an attempt of
             this length is accepted whatever its error.
         max_step: no attempt is longer.
-        max_steps: the solve fails after so many attempts from one output time to the next; None for
-            10,000, and as many more as needed where the present length promises fewer than 100,000.
+        max_steps: the solve fails after so many attempts from one output time to the next; 10,000
+            by default. With None it goes on after 10,000, as long as fewer than 100,000 steps of
+            the present length are left; "scipy_vode" and "scipy_lsoda" take None for 10,000.
         jump_times: times at which the field jumps. A step ends at each, and the field is called
             just before and just after it, never there.
 

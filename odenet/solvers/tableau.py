@@ -15,13 +15,27 @@ Row = tuple[Fraction, ...]
 
 @dataclass(frozen=True)
 class Tableau:
-    """An explicit Runge-Kutta method with dense output (Butcher tableau).
+    r"""An explicit Runge-Kutta method with dense output (Butcher tableau).
 
     Stage ``i`` is ``k_i = f(t + c_i h, y + h sum_j a_ij k_j)``, the step ends at
     ``y + h sum_i b_i k_i``, and inside the step, at ``t + theta h``, the solution is
     ``y + h sum_i (sum_p dense_ip theta^(p+1)) k_i``.
 
-    Raises ``ValueError`` where row sums, weights or dense output contradict each other.
+    ``order`` and ``dense_order``, those of the step and of its dense output, are taken as given.
+    ``b_embedded`` are the weights of the embedded solution, None without one; ``source`` says where
+    the table is printed. Raises ``ValueError`` where row sums, weights or dense output contradict
+    each other.
+
+    Example:
+        >>> import torch, odenet
+        >>> from odenet.solvers import RungeKutta, Tableau
+        >>> ralston = RungeKutta(Tableau.parse(
+        ...     "ralston", order=2, dense_order=2, source="Ralston 1962",
+        ...     table="0 |\n 2/3 | 2/3\n | 1/4 3/4", dense="1 -3/4\n 0 3/4",
+        ... ))
+        >>> solver, y0 = odenet.Solver(ralston, odenet.FixedSteps(100)), torch.ones(1)
+        >>> round(odenet.solve(lambda t, y: -y, y0, [0.0, 1.0], solver).y1.item(), 4)  # exp(-1)
+        0.3679
     """
 
     name: str
