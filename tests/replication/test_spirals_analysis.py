@@ -148,7 +148,7 @@ def test_a_recurrent_network_is_rolled_out_in_the_steps_that_it_was_trained_on()
             return values
 
     latent_space.rolled_out(Recorded(gap=False), few)
-    assert seen["stride"] == pytest.approx(0.2)
+    assert seen["stride"] == pytest.approx(0.1 * 101 / 51)
     assert seen["ts"][[0, -1]].tolist() == pytest.approx([10, 10 + 6 * math.pi])
 
 

@@ -111,4 +111,19 @@ def test_interrupted_spirals_trial_ends_bitwise_as_one_that_was_not(tmp_path, mo
 
 
 def test_strides_are_the_mean_gap_and_the_grid():
-    assert spirals.strides(30) == pytest.approx({"trained": 1 / 3, "grid": 0.1})
+    assert spirals.strides(100) == {"trained": 0.1, "grid": 0.1}
+    times = spirals.data(replace(CURVES, observed=30, train_size=2000))[0].times
+    gap = times.diff(dim=1).mean().item()
+    assert spirals.strides(30)["trained"] == pytest.approx(gap, rel=5e-3)
+
+
+def test_a_spirals_training_that_breaks_off_is_kept_as_the_worst_start(tmp_path, monkeypatch):
+    def broken(self, *args, **kwargs):
+        loss, stats = original(self, *args, **kwargs)
+        return loss * math.inf, stats
+
+    original = spirals.LatentODE.loss
+    monkeypatch.setattr(spirals.LatentODE, "loss", broken)
+    result = spirals.run(CURVES, tmp_path)
+    assert math.isnan(result["validation_loss"])
+    assert spirals.chosen([result, {"validation_loss": 5.0}]) == 1

@@ -100,8 +100,13 @@ class Contest:
         """Planar over continuous by cell: the geometric mean over the seeds."""
         return {cell: geometric_mean(self._quotients(cell, budget)) for cell in self.continuous}
 
+    def shares(self, budget: Budget) -> list[float]:
+        """By seed, the share of the cells in which the continuous flow is the closer one."""
+        by_cell = [self._quotients(cell, budget) for cell in self.continuous]
+        return [fmean(lead > 1 for lead in seed) for seed in zip(*by_cell, strict=True)]
+
     def won(self, budget: Budget) -> list[Cell]:
-        """The cells in which the continuous flow is the closer one."""
+        """The cells in which the continuous flow is the closer one, on average over the seeds."""
         return [cell for cell, lead in self.leads(budget).items() if lead > 1]
 
     def _quotients(self, cell: Cell, budget: Budget) -> list[float]:

@@ -5,7 +5,7 @@ that a rate which depends on nothing but the path has two bumps, as that of Figu
 """
 
 from dataclasses import dataclass
-from math import pi
+from math import inf, pi
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from odenet.models.poisson import PoissonPath, poisson_path
 from odenet.ode import Solver, solve
-from odenet.solvers import Adaptive, SolveStats
+from odenet.solvers import Adaptive, SolveError, SolveStats
 from replication.chapters.poisson.trials import CLIP, DURATION, EPOCH, GRID, RATE, START, TIGHT
 from replication.compiled_training import compiled_solves
 from replication.training import Learner, Row, Schedule, column, save_atomically, train
@@ -71,7 +71,10 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     if trial.sees not in WEIGHTS:
         raise ValueError(f"a fit cannot see {trial.sees!r}; known: {', '.join(WEIGHTS)}")
     data = draw(trial)
-    model, history = fit(trial, data, folder / "checkpoint.pt")
+    try:
+        model, history = fit(trial, data, folder / "checkpoint.pt")
+    except (FloatingPointError, SolveError):
+        return {"log_likelihood": -inf}
     save_atomically(model.state_dict(), folder / "weights.pt")
     losses = {"loss": column(history, "train_loss")}
     return {**_scores(trial, model.eval(), data), "history": losses}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log, pi
+from math import inf, log, pi
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from odenet.models.poisson import LATENT, PoissonPath, poisson_path
 from odenet.ode import Solver, solve
-from odenet.solvers import Adaptive, SolveStats
+from odenet.solvers import Adaptive, SolveError, SolveStats
 from replication.compiled_training import compiled_solves
 from replication.training import Learner, Schedule, column, save_atomically, train
 
@@ -64,15 +64,18 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
         nats, path = model.log_likelihood(events, DURATION, sequences=trial.sequences)
         return -nats * 20 / len(events), path.stats
 
-    with compiled_solves(model, trial.compiled):
-        history = train(
-            Learner(model, optimizer, scheduler, torch.Generator()),
-            schedule,
-            loss,
-            evaluate=dict,
-            checkpoint=folder / "checkpoint.pt",
-            title=f"{trial.events} seed {trial.seed}.{trial.start}",
-        )
+    try:
+        with compiled_solves(model, trial.compiled):
+            history = train(
+                Learner(model, optimizer, scheduler, torch.Generator()),
+                schedule,
+                loss,
+                evaluate=dict,
+                checkpoint=folder / "checkpoint.pt",
+                title=f"{trial.events} seed {trial.seed}.{trial.start}",
+            )
+    except (FloatingPointError, SolveError):
+        return {"log_likelihood": -inf}
     save_atomically(model.state_dict(), folder / "weights.pt")
     losses = {"loss": column(history, "train_loss")}
     return {**_scores(trial, model.eval(), events), "history": losses}

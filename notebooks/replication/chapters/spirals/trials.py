@@ -75,15 +75,18 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
         # The latent ODE's divergence grows to full weight half-way.
         return _loss(model, curves[members], min(1.0, 2 * step / schedule.steps), generator)
 
-    with compiled_solves(model, trial.compiled and isinstance(model, LatentODE)):
-        train(
-            Learner(model, optimizer, scheduler, generator),
-            schedule,
-            loss,
-            evaluate=dict,
-            checkpoint=folder / "checkpoint.pt",
-            title=f"{trial.model} {trial.observed}/{WINDOW} seed {trial.seed}.{trial.start}",
-        )
+    try:
+        with compiled_solves(model, trial.compiled and isinstance(model, LatentODE)):
+            train(
+                Learner(model, optimizer, scheduler, generator),
+                schedule,
+                loss,
+                evaluate=dict,
+                checkpoint=folder / "checkpoint.pt",
+                title=f"{trial.model} {trial.observed}/{WINDOW} seed {trial.seed}.{trial.start}",
+            )
+    except FloatingPointError:
+        return {"validation_loss": math.nan}
     save_atomically(model.state_dict(), folder / "weights.pt")
     unseen = spirals.validation(trial.validation_size, **_kind(trial))
     with torch.no_grad():
@@ -106,7 +109,8 @@ def data(trial: Trial) -> tuple[Spirals, Spirals]:
 
 def strides(observed: int) -> dict[str, float]:
     """The lengths of time that one step of an RNN's roll-out can be taken to go."""
-    return {"trained": STEP * WINDOW / observed, "grid": STEP}
+    # Of so many points drawn from the window, sorted, two neighbours lie this far apart on average.
+    return {"trained": STEP * ((WINDOW + 1) / (observed + 1)), "grid": STEP}
 
 
 def chosen(results: Iterable[dict[str, Any]]) -> int:

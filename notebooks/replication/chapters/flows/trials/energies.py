@@ -15,6 +15,8 @@ from odenet.solvers import SolveStats
 from replication.chapters.flows import training
 from replication.data.densities import energy, log_normalizer
 
+_SCORED, _PROBED = 1_000_000, 2_000_000  # with the seed of a flow, that of its points
+
 
 @dataclass(frozen=True)
 class Trial(training.Training):
@@ -61,12 +63,12 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
         kl = values.mean(1) + log_normalizer(trial.target)
         return kl, values.std(1) / math.sqrt(values.shape[1]), nfe
 
-    probe = _noise(trial, training.PROBE, trial.seed + 1)
+    probe = _noise(trial, training.PROBE, _PROBED)
     final = training.FINAL
     untrained = training.counts(flow, probe)
     curves, said = training.fit(flow, trial, loss, lambda: divergence(probe, final)[::2], folder)
     costs = zip(untrained, training.counts(flow, probe), strict=True)
-    z = _noise(trial, trial.samples, trial.seed)
+    z = _noise(trial, trial.samples, _SCORED)
     kl, error, _ = divergence(z, final)
     flow.double()
     tight, _, _ = divergence(z.double(), training.TIGHT)
@@ -117,7 +119,7 @@ def _pushed(
     return x, log_normal(z) - log_det, SolveStats()
 
 
-def _noise(trial: Trial, points: int, seed: int) -> Tensor:
-    """Normal points (runs, points, 2) that no training has seen, the same for every flow."""
-    generator = torch.Generator().manual_seed(1_000_000 + seed)
-    return torch.randn(points, 2, generator=generator).expand(len(members(trial)), -1, -1)
+def _noise(trial: Trial, points: int, first: int) -> Tensor:
+    """Normal points (runs, points, 2) that no training has seen, the same for equal seeds."""
+    seeds = [torch.Generator().manual_seed(first + seed) for _, seed in members(trial)]
+    return torch.stack([torch.randn(points, 2, generator=generator) for generator in seeds])
