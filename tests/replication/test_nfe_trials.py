@@ -60,6 +60,20 @@ def network(folder):
     return trained("net", folder)
 
 
+@pytest.mark.parametrize("name", ["paper", "VODE"])
+def test_backward_counts_are_those_of_the_solve_alone(name, network, monkeypatch):
+    model, block = network
+    monkeypatch.setattr(backward, "WAYS", {name: backward.WAYS[name]})
+    batch = digits(PULL.images)
+    calls = []
+    count = block.field.register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    backward._pulled(model, model.stem(batch.images), batch.labels, backward.WAYS[name], 1e-2)
+    count.remove()
+    trial = replace(PULL, tolerances=(1e-2,))
+    (found,) = backward._rows(model, batch, 0, trial)
+    assert found["nfe_backward"] == sum(calls) > 0
+
+
 def test_weights_are_those_of_the_training_named(network, folder):
     model, block = network
     assert model.block is block and not model.training
