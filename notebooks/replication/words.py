@@ -20,15 +20,17 @@ def changed(
         "fell": sum(b < a for a, b in pairs),
         "stayed": sum(b == a for a, b in pairs),
     }
-    path = f"from {mean(before):.{digits}g} to {mean(after):.{digits}g}"
+    first, last = (f"{mean(values):.{digits}g}" for values in (before, after))
+    path = f"from {first} to {last}"
     met = {way: count for way, count in ways.items() if count}
     if len(met) == 1:
         (way,) = met
         if way == "stayed":
-            path = f"at {mean(before):.{digits}g}"
+            path = f"at {first}"
         return f"{way} {path} {_all(len(pairs))}"
     parts = ", ".join(f"{way} in {count}" for way, count in met.items())
-    return f"{parts} of {len(pairs)} seeds, on average {path}"
+    average = path if first != last else f"{first} before and after"
+    return f"{parts} of {len(pairs)} seeds, on average {average}"
 
 
 def placed(values: Sequence[float], accept: Sequence[float]) -> str:

@@ -29,7 +29,8 @@ from replication.words import (
         ([44, 44, 50], [50, 50, 56], "grew from 46 to 52 in all 3 seeds"),
         ([62], [38], "fell from 62 to 38 in the one seed"),
         ([20, 20], [20, 20], "stayed at 20 in both seeds"),
-        ([20, 20, 26], [26, 20, 20], "grew in 1, fell in 1, stayed in 1 of 3 seeds, on average "),
+        ([20, 20, 26], [26, 26, 20], "grew in 2, fell in 1 of 3 seeds, on average from 22 to 24"),
+        ([20, 26], [26, 20], "grew in 1, fell in 1 of 2 seeds, on average 23 before and after"),
     ],
 )
 def test_the_data_choose_the_words(before, after, words):
