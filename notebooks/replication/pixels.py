@@ -1,4 +1,4 @@
-"""Classifiers of raw pixels: without a stem, the block decides how often they err."""
+"""A network on raw pixels: averaged images, any block, a linear head."""
 
 from collections.abc import Callable
 

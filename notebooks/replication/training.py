@@ -25,12 +25,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Learner:
-    """All that a training changes: a checkpoint holds their states and the history."""
+    """All that a training changes: a checkpoint holds their states and the history.
+
+    Attributes:
+        model: what learns.
+        optimizer: makes a step after each batch.
+        scheduler: of its rate, stepped after each batch.
+        generator: of the CPU; the only source of randomness of the training.
+    """
 
     model: nn.Module
     optimizer: Optimizer
-    scheduler: LRScheduler  # stepped after each batch
-    generator: torch.Generator  # of the CPU; the only source of randomness of the training
+    scheduler: LRScheduler
+    generator: torch.Generator
 
     def parts(self) -> dict[str, Any]:
         """What has a ``state_dict``."""
@@ -39,7 +46,14 @@ class Learner:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Passes over ``size`` examples in batches; gradients are cut to the length ``clip``."""
+    """How long a training is, and in what batches.
+
+    Attributes:
+        epochs: passes over the examples, at least 0.
+        size: number of examples, at least 1.
+        batch_size: of each batch but the last, which may be smaller; at least 1.
+        clip: the length that gradients are cut to; none by default.
+    """
 
     epochs: int
     size: int

@@ -20,6 +20,9 @@ def estimate(values: Sequence[float], scale: str = "linear") -> dict[str, Any]:
 
     low, high = mean -+ t * s / sqrt(n), with t the 0.975 quantile at n - 1 degrees of freedom. On
     the scale `log`, for ratios, this is done with the logarithms: a geometric mean, bounds above 0.
+
+    Returns `mean`, `low` and `high` (both None for a single value), their number `n`, and `values`.
+    Raises ValueError for no values, an unknown scale, and values of 0 or less on the scale `log`.
     """
     if not len(values):
         raise ValueError("an estimate needs at least one value")

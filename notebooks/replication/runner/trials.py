@@ -38,7 +38,13 @@ _ONE = Lock()  # trials seed torch's global generator, so a process runs one at 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial left: its numbers, the folder with its weights, and what it cost where."""
+    """What a trial left.
+
+    Attributes:
+        result: the numbers that its function returned.
+        folder: where it left its files, such as weights.
+        evidence: its name, when and where it ran, and what it cost.
+    """
 
     result: dict[str, Any]
     folder: Path

@@ -1,4 +1,4 @@
-"""Raw pixels: classifiers without a stem, so that the block decides how often they err."""
+"""Trainings on raw pixels: without a stem, the block decides how often they err."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
