@@ -266,12 +266,16 @@ def test_local_processes_end_with_the_one_that_was_killed(lab, tmp_path, monkeyp
 # Published trials
 
 
-@pytest.fixture
-def published(lab, tmp_path, monkeypatch):
+def one_by_one(function, trials):
+    return [run_trial(function, trial) for trial in trials]
+
+
+@pytest.fixture(params=[run_trials, one_by_one])
+def published(lab, tmp_path, monkeypatch, request):
     """The folder of the published trials, with one of them, and an empty cache."""
     monkeypatch.setenv("ODENET_TRIALS", str(tmp_path / "trials"))
     monkeypatch.setattr(runner, "KEPT_BYTES", 1_200)
-    run_trials(lab.learn, [lab.Trial()])
+    request.param(lab.learn, [lab.Trial()])
     monkeypatch.setenv("ODENET_CACHE", str(tmp_path / "another"))
     return tmp_path / "trials"
 

@@ -232,6 +232,8 @@ def finish(place: Place, function: Function, trial: Any) -> Outcome:
             result = json.loads(json.dumps(function(trial, place.folder)))
             left = {"result": result, "evidence": evidence()}
         write(place.folder / RESULT, json.dumps(left) + "\n")
+        if place.kept:
+            _publish(place, place.kept)
         return Outcome(result, place.folder, {**left["evidence"], "found": False})
 
 
