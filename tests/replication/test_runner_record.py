@@ -102,6 +102,12 @@ def test_a_notebook_without_a_report_is_refused(notebook):
 
 def test_numbers_are_shown_to_three_digits():
     assert shown(0.12345) == "0.123"
+    assert [shown(x) for x in (999.7, -1023.0, 3.2e6, 4.812e-6)] == [
+        "1000",
+        "-1020",
+        "3.2e+06",
+        "4.81e-06",
+    ]
     assert shown(estimate([1.5])) == "1.5, n\u00a0=\u00a01"
     assert shown(estimate([1.0, 1.0])) == "1, n\u00a0=\u00a02"
 

@@ -78,12 +78,18 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, [":--"] * len(heads), *rows))
 
 
+def significant(number: float) -> str:
+    """To three significant digits, below a million without a power of ten: `1020`, `0.15`."""
+    rounded = float(f"{number:.3g}")
+    return f"{rounded:.0f}" if 1000 <= abs(rounded) < 1e6 else f"{rounded:g}"
+
+
 def shown(metric: Metric | None) -> str:
     """`metric` for people: `0.15 [0.03, 0.27], n = 3`, and a dash where there is none."""
     if metric is None:
         return "–"
     if not isinstance(metric, dict):
-        return f"{metric:.3g}"
+        return significant(metric)
     what = f", {metric['interval']}" if "interval" in metric else ""
     ends = spanned(metric["mean"], metric["low"], metric["high"])
     return f"{ends}, n\u00a0=\u00a0{metric['n']}{what}"
@@ -91,6 +97,6 @@ def shown(metric: Metric | None) -> str:
 
 def spanned(mean: float, low: float | None, high: float | None) -> str:
     """A mean on one line with its interval, if that has a width: `0.15 [0.03, 0.27]`."""
-    said = f"{mean:.3g}"
-    ends = [f"{end:.3g}" for end in (low, high) if end is not None]
+    said = significant(mean)
+    ends = [significant(end) for end in (low, high) if end is not None]
     return said if set(ends) <= {said} else said + " [" + ",\u00a0".join(ends) + "]"

@@ -7,7 +7,7 @@ from statistics import fmean, median
 
 from scipy.special import betaincinv
 
-from replication.runner.metrics import Metric, half_width
+from replication.runner.metrics import Metric, half_width, significant
 
 LEVEL = 0.95  # of a bound to one side; the two bounds make a 90% interval
 SAME = 1e-9  # relative: what rounding leaves of equal values
@@ -41,32 +41,32 @@ def estimated(metric: Metric, scale: str) -> Estimate:
     never does. Of a metric with an interval of its own, it is that one.
     """
     if not isinstance(metric, dict):
-        return Estimate(metric, (metric, metric), f"{metric:.3g}")
+        return Estimate(metric, (metric, metric), significant(metric))
     if "values" not in metric:
         mean, ends = metric["mean"], (metric["low"], metric["high"])
-        return Estimate(mean, ends, f"{mean:.3g}", f"{_between(*ends)}, {metric['interval']}")
+        return Estimate(mean, ends, significant(mean), f"{_between(*ends)}, {metric['interval']}")
     values = metric["values"]
     n, mean = len(values), fmean(values)
     seeds = f", n\u00a0=\u00a0{n}"
     if n == 1:
-        return Estimate(mean, None, f"{mean:.3g}", seeds, "a single seed shows no spread")
+        return Estimate(mean, None, significant(mean), seeds, "a single seed shows no spread")
     if scale == "share":
         ends = share(successes(values), n)
         return Estimate(mean, ends, f"{successes(values)} of {n} seeds", _between(*ends))
     if constant(values):
         same = median(values)  # one of them, without the rounding of a mean
-        return Estimate(same, (same, same), f"{same:.3g}", f", the same in all {n} seeds")
+        return Estimate(same, (same, same), significant(same), f", the same in all {n} seeds")
     if scale == "log" and min(values) <= 0:
-        return Estimate(mean, None, f"{mean:.3g}", seeds, NO_LOGARITHM)
+        return Estimate(mean, None, significant(mean), seeds, NO_LOGARITHM)
     there, back = transform(scale)
     moved = [there(value) for value in values]
     middle, half = fmean(moved), half_width(moved, LEVEL)
     mean, low, high = back(middle), back(middle - half), back(middle + half)
-    return Estimate(mean, (low, high), f"{mean:.3g}", _between(low, high) + seeds)
+    return Estimate(mean, (low, high), significant(mean), _between(low, high) + seeds)
 
 
 def _between(low: float, high: float) -> str:
-    return f" [{low:.3g},\u00a0{high:.3g}]"
+    return f" [{significant(low)},\u00a0{significant(high)}]"
 
 
 def in_units(number: str, unit: str) -> str:
