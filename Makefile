@@ -80,9 +80,9 @@ unit: $(READY) ## Unit tests, and the examples in the docstrings (pytest)
 	$(PY) -m pytest
 	$(PY) -m pytest --doctest-modules odenet
 
-nbval: $(READY) ## The notebooks at their default size, with their checked outputs; a published one drawn anew
+nbval: $(READY) ## The notebooks at their default size, with their checked outputs; two published ones drawn anew
 	$(PY) -m pytest --nbval-lax --nbval-current-env notebooks
-	$(REPLICATE) figures --check 01_resnets_to_odes
+	$(REPLICATE) figures --check 01_resnets_to_odes 07_poisson
 
 smoke: $(READY) ## The whole replication at its smallest size, book included
 	$(REPLICATE) run --profile smoke
