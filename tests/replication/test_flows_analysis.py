@@ -43,6 +43,13 @@ def test_a_cell_is_won_by_the_continuous_flow_where_the_planar_one_is_farther():
     assert CONTEST.won(50) == [("U1", 2)]
 
 
+def test_the_share_of_cells_is_taken_seed_by_seed():
+    assert CONTEST.shares(1) == [1, 1]
+    assert CONTEST.shares(10) == [0.5, 0.5], "equal is not won"
+    apart = contest([0.1, 0.4], {2: {1: [0.2, 0.2]}, 8: {1: [0.2, 0.8]}})
+    assert apart.shares(1) == [1, 0.5]
+
+
 @pytest.mark.parametrize(("steps", "leads"), [(10, [4, 1]), (1000, [2, 0.25]), (0.1, [8, 4])])
 def test_equal_time_is_read_off_between_the_budgets_and_not_beyond_them(steps, leads):
     there = replace(CONTEST, continuous=contest([0.1, 0.4], {2: {}, 8: {}}, steps).continuous)

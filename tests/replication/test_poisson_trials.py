@@ -109,3 +109,13 @@ def test_the_error_of_a_known_rate_is_relative_to_its_integral(tmp_path):
 def test_unknown_events_are_refused(tmp_path):
     with pytest.raises(ValueError, match="unknown events 'waves'; known: bursts, bumps"):
         poisson.run(replace(TRIAL, events="waves"), tmp_path)
+
+
+def test_a_fit_that_breaks_off_is_never_the_likeliest(tmp_path, monkeypatch):
+    def broken(self, *args, **kwargs):
+        nats, path = original(self, *args, **kwargs)
+        return nats * math.inf, path
+
+    original = PoissonPath.log_likelihood
+    monkeypatch.setattr(PoissonPath, "log_likelihood", broken)
+    assert poisson.run(TRIAL, tmp_path) == {"log_likelihood": -math.inf}

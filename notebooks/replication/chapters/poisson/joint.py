@@ -64,7 +64,7 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     ``path_error``: the root mean square over time of the error of a coordinate. ``rate_error`` and
     ``constant_error``: the integral of |rate - true| over that of the true rate, for the fit and
     for the best constant rate. ``curve``: ts, z (the place) and rate of the fit. ``data``: what
-    was drawn, as in ``Data``.
+    was drawn, as in ``Data``. Of a fit that breaks off, ``log_likelihood`` alone: minus infinity.
 
     Raises ValueError for a fit that sees something unknown.
     """

@@ -48,7 +48,7 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     it. ``curve``: ts, z and rate of that path, and the solve's integral up to ts. ``burst_share``:
     of the quadrature that lies in the bursts. Where the true rate is known, ``rate_error`` and
     ``constant_error``: the integral of |rate - true| over that of the true rate, for the fit and
-    for the best constant rate.
+    for the best constant rate. Of a fit that breaks off, ``log_likelihood`` alone: minus infinity.
     """
     events = data(trial)
     with torch.random.fork_rng(devices=[]):

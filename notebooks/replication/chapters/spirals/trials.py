@@ -58,7 +58,7 @@ def run(trial: Trial, folder: Path) -> dict[str, Any]:
     window; for an RNN one for each stride of its roll-out, by name: "trained", the mean gap
     between observations, and "grid", the step of the grid. ``rmse_window``: of the latent ODE over
     the 100 grid points of the window, of an RNN over its one-step predictions of the observations
-    1, 2, ...
+    1, 2, ... Of a training that breaks off: ``validation_loss`` alone, NaN.
     """
     if trial.model not in RECIPES:
         raise ValueError(f"unknown model {trial.model!r}; known: {', '.join(RECIPES)}")
