@@ -95,12 +95,16 @@ book: $(READY) ## Render the published evidence (book/chapters)
 pdf: $(READY) ## The same, and all its pages as one PDF; needs Chromium (CHROMIUM=/path/to/it)
 	@$(REPLICATE) book --profile paper --pdf
 
-readme: $(READY) ## Bring table and figure of README.md up to date with the published evidence
+readme: $(READY) ## Bring README.md up to date with the published evidence
 	@$(REPLICATE) readme
 
 bench: $(READY) ## Time and error beside other libraries, for the page on speed (minutes)
 	@OMP_NUM_THREADS=1 $(PY) -m replication.benchmarks.speed
 	@$(PY) -m replication.benchmarks.speed_page
+
+times: $(READY) ## What each command of the README costs, in a new clone on an idle machine (an hour)
+	@$(PY) -m replication.benchmarks.commands
+	@$(REPLICATE) readme
 
 figures: $(READY) ## Draw the published chapters anew from their kept trials, without training (NB=07_poisson)
 	@$(REPLICATE) figures $(NB)
@@ -120,4 +124,4 @@ clean: ## Delete rendered books and tool caches; keep evidence, results, data an
 usage:
 	@echo 'usage: make notebook NB=03_mnist P="epochs=2 seed=1"' >&2; exit 2
 
-.PHONY: help setup peers replicate notebook test rendered lint types unit nbval smoke book pdf readme bench check verdicts figures lab clean usage
+.PHONY: help setup peers replicate notebook test rendered lint types unit nbval smoke book pdf readme bench times check verdicts figures lab clean usage

@@ -5,7 +5,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from replication.runner import book, figures, first_edition, readme
+from replication import readme
+from replication.runner import book, figures, first_edition
 from replication.runner.claims.agreement import agreeing, agreement, text
 from replication.runner.claims.rules import HEADLINES
 from replication.runner.claims.verdicts import judged, listed
@@ -142,7 +143,7 @@ def _book(options: argparse.Namespace) -> int:
 
 
 def _readme(options: argparse.Namespace) -> int:
-    """bring table and figure of README.md up to date with the published evidence"""
+    """bring README.md up to date with the published evidence: verdicts, figure, costs"""
     for path in readme.refresh(Profile(EVIDENCE).root):
         print(f"Written anew: {path}")
     return 0

@@ -10,7 +10,8 @@ from nbformat import NotebookNode, v4
 from pages import Page
 from toy_book import ROOT, checkout
 
-from replication.runner import book, readme
+from replication import readme
+from replication.runner import book
 from replication.runner.repository import repository
 
 PLOT = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 9L9 0"/></svg>'
@@ -219,10 +220,9 @@ def test_a_workflow_knows_its_repository(tmp_path, monkeypatch):
     assert repository(tmp_path).address is None
 
 
-def test_a_readme_without_a_place_for_the_verdicts_is_refused(tmp_path):
-    (tmp_path / "README.md").write_text("<!-- verdicts -->\n")
-    with pytest.raises(ValueError, match="no place between"):
-        readme.refresh(tmp_path)
+def test_a_readme_without_a_place_is_refused():
+    with pytest.raises(ValueError, match="no place between <!-- costs -->"):
+        readme.filled("<!-- costs -->\n", "costs", "what they are")
 
 
 def test_the_readme_shows_the_published_evidence():

@@ -1,10 +1,11 @@
-"""What README.md shows of the published evidence: three verdicts as a table, and one figure."""
+"""What README.md shows of the evidence: three verdicts as a table, one figure, and the costs."""
 
 import re
 from pathlib import Path
 
 import nbformat
 
+from replication.benchmarks import costs
 from replication.runner.claims.page import brief
 from replication.runner.claims.rules import HEADLINES, by_claim, main_tests
 from replication.runner.claims.verdicts import judged, totals
@@ -12,7 +13,7 @@ from replication.runner.files import write
 from replication.runner.profiles import EVIDENCE, Profile
 from replication.runner.start import HERO, drawn, svg
 
-PLACE = re.compile(r"(?<=<!-- verdicts -->\n).*(?=<!-- end of verdicts -->)", re.DOTALL)
+PLACE = r"(?<=<!-- {0} -->\n).*(?=<!-- end of {0} -->)"
 
 
 def refresh(root: Path) -> list[Path]:
@@ -27,14 +28,28 @@ def refresh(root: Path) -> list[Path]:
 def shown(root: Path) -> dict[Path, str]:
     """The files that the README shows, by path, as the evidence of the clone at `root` has them."""
     page = root / "README.md"
-    if not PLACE.search(text := page.read_text()):
-        raise ValueError(f"{page} has no place between <!-- verdicts --> and its end")
+    text = filled(page.read_text(), "verdicts", verdicts(root))
+    text = filled(text, "costs", costs.shown(root))
+    return {page: text, root / "book/_static/result.svg": picture(root)}
+
+
+def filled(page: str, place: str, content: str) -> str:
+    """The page with this between the comments <!-- place --> and <!-- end of place -->.
+
+    Raises ValueError if it does not have them.
+    """
+    between = re.compile(PLACE.format(place), re.DOTALL)
+    if not between.search(page):
+        raise ValueError(f"README.md has no place between <!-- {place} --> and its end")
+    return between.sub(lambda _: f"{content}\n", page)
+
+
+def verdicts(root: Path) -> str:
+    """How many tests came out how, and the main tests of three claims, in Markdown."""
     rows = judged(root, Profile(EVIDENCE, root).records)
     main = {tests[0].claim.number: main_tests(tests) for tests in by_claim(rows)}
     chosen = [row for number in HEADLINES for row in main[number]]
-    table = f"**{totals(rows)}.** Three of them, by their main tests:\n\n{brief(chosen)}\n"
-    new = PLACE.sub(lambda _: table, text)
-    return {page: new, root / "book/_static/result.svg": picture(root)}
+    return f"**{totals(rows)}.** Three of them, by their main tests:\n\n{brief(chosen)}"
 
 
 def picture(root: Path) -> str:
