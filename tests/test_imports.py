@@ -26,7 +26,8 @@ BELOW = {  # part of a package -> what it may import, besides itself
     "replication": set(),
     "replication.runner": {"odenet"},  # which number its results have, and nothing else
     "replication.data": set(),
-    "replication.__main__": {"replication.runner"},
+    "replication.readme": {"replication.runner", "replication.benchmarks"},
+    "replication.__main__": {"replication.runner", "replication.readme"},
     "replication.benchmarks": {"odenet", "replication.runner"}
     | {"replication.peers", "replication.style"},
     **{
