@@ -57,9 +57,11 @@ def solve_event(
         too.
 
     Raises:
-        TypeError, ValueError: as ``solve``, and for an event that is not a tensor of numbers.
+        TypeError, ValueError: as ``solve``; for an event that is not a tensor of floating-point
+            numbers, for SciPy's methods, for an ``end`` that is ``t0``, and for ``FixedSteps``
+            with neither ``size`` nor ``end``.
         SolveError: where no event happens before ``end``, or before the control's step limit, or
-            where the event is nan.
+            where the event is not finite.
 
     Example:
         >>> import torch, odenet

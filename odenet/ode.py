@@ -58,7 +58,9 @@ class Solver:
             code and attributes, shapes and precision are the same. Methods are Runge-Kutta, without
             ``jump_times``; rules are "checkpoint" and "adjoint", and "backprop" where no gradient
             is wanted. The field must work with its time as a number (in its first evaluations) and
-            as a tensor without dimensions, and must not branch on values. Needs a C++ compiler.
+            as a tensor without dimensions, and must not branch on values, draw random numbers, have
+            hooks or change itself; parameters are real, and those of a module. A solve raises
+            ``ValueError`` otherwise. Needs a C++ compiler.
 
     Raises:
         TypeError: for a method, a control or a rule that is none.
@@ -133,13 +135,14 @@ def solve(
             dtype; returns the slope, a new tensor of the same shape and dtype. It must not write
             into the state, and must return the same slope when it is called again. The time is a
             Python float; it is a tensor without dimensions where ``ts`` are differentiated through
-            ``Backprop``, and in compiled code.
+            ``Backprop`` and a Runge-Kutta method, and in compiled code.
         y0: the state at ``ts[0]``, a floating-point tensor of any shape. A batch is solved as one
             system, with one step size for all.
         ts: at least two output times, rising or falling strictly: numbers, tensors without
             dimensions, or a one-dimensional tensor. Forwards they are read from the dense output
-            and cost nothing; only "dopri8", SciPy's methods and ``FixedSteps()`` land on each.
-            Backwards, the adjoint rules begin anew at each.
+            and cost nothing; only "dopri8" and ``FixedSteps()`` land on each. SciPy's methods
+            interpolate inside, and also call ``f`` beyond the last time. Backwards, the adjoint
+            rules begin anew at each output.
         solver: method, step-size control and gradient rule, such as ``Solver("tsit5",
             Adaptive(rtol=1e-4, atol=1e-4), "adjoint")``; by default DOPRI5 with rtol = atol = 1e-6,
             differentiated by backpropagation.
@@ -225,7 +228,7 @@ def steps(
     ts: Times,
     method: Method | str = "dopri5",
     control: Control | None = None,
-    stats: Counts | None = None,
+    counts: Counts | None = None,
 ) -> Iterator[Step]:
     """The accepted steps of a solve, one by one, for those who want to look inside.
 
@@ -233,7 +236,8 @@ def steps(
         f, y0, ts: as for ``solve``. Steps end at the last time; those of "dopri8", of SciPy's
             methods and of ``FixedSteps()`` at each.
         method, control: as for ``Solver``.
-        stats: counts to which the cost is added, by default none.
+        counts: a ``Counts`` of ``odenet.solvers`` to which the cost is added; by default it is not
+            kept.
 
     Yields:
         A step with ``t0``, ``t1``, ``y0``, ``y1`` and the ``slopes`` of its stages.
@@ -244,7 +248,8 @@ def steps(
 
     Example:
         >>> import torch, odenet
-        >>> path = odenet.steps(lambda t, y: -y, torch.ones(1), (0.0, 1.0), "bosh3")
+        >>> y0 = torch.ones(1, dtype=torch.float64)
+        >>> path = odenet.steps(lambda t, y: -y, y0, (0.0, 1.0), "bosh3")
         >>> [step.t1 for step in path][-1]
         1.0
     """
@@ -252,7 +257,7 @@ def steps(
     times, _ = _checked_times(ts)
     check_state(y0, solver.control)
     problem = problem_of(checked_field(f, y0), y0, times, solver)
-    return problem.steps(Counts() if stats is None else stats)
+    return problem.steps(Counts() if counts is None else counts)
 
 
 def problem_of(

@@ -106,7 +106,9 @@ def odeint(
         options: of adaptive methods: ``first_step``, ``safety``, ``ifactor``, ``dfactor``,
             ``min_step``, ``max_step``, ``max_num_steps``, ``norm``, ``jump_t``, ``step_t``; of
             methods with fixed steps: ``step_size`` or ``grid_constructor``, and ``perturb``; of
-            "scipy_solver": ``solver``. Others are a warning.
+            "scipy_solver": ``solver``. ``interp``, ``dtype``, ``eps``, ``grid_points``,
+            ``max_order`` and ``max_iters`` are taken and have no effect; others, and those that a
+            SciPy method does not read, are a warning.
         event_fn: stop where ``event_fn(t, y)`` changes its sign; ``t`` then holds the start, and a
             time that says the direction.
 
@@ -155,8 +157,10 @@ def odeint_adjoint(
     Args:
         func, y0, t, rtol, atol, method, options, event_fn: as for ``odeint``.
         adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options: of the backward solve; by
-            default those of the forward solve. ``adjoint_options={"norm": "seminorm"}`` leaves the
-            parameters' gradients out of the error norm.
+            default those of the forward solve, without its ``norm``.
+            ``adjoint_options={"norm": "seminorm"}`` leaves the parameters' gradients out of the
+            error norm; a function there is the norm, of the tuple of a zero for the time, states,
+            adjoints and each parameter's gradient.
         adjoint_params: the tensors to differentiate; by default the parameters of ``func``, which
             is then a module.
 
@@ -165,7 +169,8 @@ def odeint_adjoint(
 
     Raises:
         TypeError, ValueError, SolveError: as ``odeint``; ``ValueError`` for a function that is no
-            module without ``adjoint_params``.
+            module without ``adjoint_params``, and for ``options`` with another ``adjoint_method``
+            and no ``adjoint_options``.
 
     Example:
         >>> import torch
@@ -173,8 +178,8 @@ def odeint_adjoint(
         >>> class Field(torch.nn.Linear):
         ...     def forward(self, t, y):
         ...         return torch.tanh(super().forward(y))
-        >>> field = Field(2, 2)
-        >>> odeint_adjoint(field, torch.ones(2), torch.tensor([0.0, 1.0]))[-1].sum().backward()
+        >>> field, y0 = Field(2, 2).double(), torch.ones(2, dtype=torch.float64)
+        >>> odeint_adjoint(field, y0, torch.tensor([0.0, 1.0]))[-1].sum().backward()
         >>> field.weight.grad.shape
         torch.Size([2, 2])
     """
@@ -240,7 +245,10 @@ def odeint_event(
         front.
 
     Raises:
-        SolveError: where no event happens before the step limit, or as ``solve``.
+        TypeError, ValueError: as ``odeint``; for a ``t0`` that is no tensor, for SciPy's methods,
+            and for fixed steps without ``step_size``.
+        SolveError: as ``odeint``, and where no event happens within ``max_num_steps`` attempts,
+            10,000 by default.
 
     Example:
         >>> import torch
@@ -280,7 +288,8 @@ def odeint_dense(
         A function that gives the states at a time, or at several times in a dimension in front.
 
     Raises:
-        TypeError, ValueError, SolveError: as ``odeint``.
+        TypeError, ValueError, SolveError: as ``odeint``; ``ValueError`` for "dopri8" and SciPy's
+            methods, which have no dense output of their order.
 
     Example:
         >>> import torch

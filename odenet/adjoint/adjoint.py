@@ -25,10 +25,12 @@ class Adjoint:
 
     Args:
         control: of the backward solve; by default that of the forward solve, whose ``jump_times``
-            it takes over where it has none. A ``norm`` is taken of state and adjoint, the root mean
-            square of each parameter's gradient, and the largest counts. Of tolerances that are
-            tensors, the least holds for the parameters. ``FixedSteps(count)`` means steps of the
-            forward solve's length.
+            it takes over where it has none. By default its error norm is one root mean square over
+            state, adjoint and all parameters' gradients, so that many parameters weaken the control
+            of the state. A ``norm`` of your own is taken of state and adjoint, the root mean square
+            of each parameter's gradient, and the largest counts. Of tolerances that are tensors,
+            the least holds for the parameters. ``FixedSteps(count)`` means ``count`` equal steps
+            over the whole span.
         seminorm: leave the parameter integral out of the error norm (Kidger, Chen, Lyons 2021). It
             saves rejected steps, and costs little accuracy where the parameters act as smoothly in
             time as state and adjoint do; a parameter of a fast forcing gets a wrong gradient. False
@@ -41,7 +43,9 @@ class Adjoint:
             default.
 
     Raises:
-        RuntimeError: in the backward pass, where the field is not the same as forwards.
+        RuntimeError: in the backward pass, where the field is not the same as forwards, or a
+            module reads a tensor with a gradient that it does not hold; and for a second
+            derivative.
         SolveError: in the backward pass, as ``solve``.
 
     Example:

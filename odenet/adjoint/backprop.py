@@ -34,9 +34,14 @@ class Backprop:
     The gradient is exact for the computed solution, and can be differentiated any number of times.
     Memory grows with every stage of every accepted step; rejected steps leave nothing behind.
     Nothing needs to be said about parameters: autograd finds them, those of a plain function too.
-    With respect to times it is that of the computed solution, too, whose steps move with the times
-    at which they must end. The field is then given its time as a tensor, and must compute with it:
-    a copy of it, as of ``torch.tensor(t)``, has no derivative.
+    With respect to times, Runge-Kutta methods give that of the computed solution, too, whose steps
+    move with the times at which they must end. The field is then given its time as a tensor, and
+    must compute with it: a copy of it, as of ``torch.tensor(t)``, has no derivative. Adams methods
+    give that of the exact solution, once, and the field gets its time as a number.
+
+    Raises:
+        TypeError: where times are differentiated and the field takes its time as a number, as
+            ``math.sin(t)`` does.
 
     Example:
         >>> import torch, odenet

@@ -37,11 +37,14 @@ class Checkpoint:
     differ. Under ``FixedSteps``, the random numbers of a step, as of dropout, are the same in both
     passes. Differentiable once. (Griewank 1992; Gholami, Keutzer, Biros 2019.)
 
+    Raises:
+        RuntimeError: as ``Adjoint``.
+
     Example:
         >>> import torch, odenet
-        >>> field = torch.nn.Linear(2, 2)
+        >>> field = torch.nn.Linear(2, 2, dtype=torch.float64)
         >>> solution = odenet.solve(
-        ...     lambda t, y: field(y), torch.randn(8, 2), [0.0, 1.0],
+        ...     lambda t, y: field(y), torch.randn(8, 2, dtype=torch.float64), [0.0, 1.0],
         ...     odenet.Solver(gradient=odenet.Checkpoint()), params=list(field.parameters()),
         ... )
         >>> solution.y1.square().mean().backward()

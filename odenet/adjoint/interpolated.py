@@ -35,7 +35,7 @@ class InterpolatedAdjoint:
             default.
 
     Raises:
-        RuntimeError: in the backward pass, where the field is not the same as forwards.
+        RuntimeError: as ``Adjoint``.
         SolveError: in the backward pass, as ``solve``.
 
     Example:

@@ -1,4 +1,4 @@
-"""Blocks that keep the shape of a tensor and say what they cost: x -> (y, SolveStats)."""
+"""ODE and residual blocks, which return their output and its cost, and the parts around them."""
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class AugmentedODEBlock(ODEBlock):
         extra: number of channels added, at least 1.
 
     Raises:
-        ValueError: for fewer channels.
+        ValueError: for an ``extra`` below 1.
         SolveError: when called, as ``odenet.solve``.
 
     Example:

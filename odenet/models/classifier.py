@@ -61,7 +61,7 @@ def classifier(name: str, tolerance: float = 1e-3, seed: int = 0) -> Classifier:
             less memory) and with the adjoint's, which "odenet" solves backwards by "bosh3" at
             thirty times the tolerance.
         tolerance: rtol and atol of the solver, where there is one.
-        seed: of the initial weights; the global random state is left alone.
+        seed: of the initial weights; the CPU's global random state is left alone.
 
     Returns:
         A ``Classifier``.

@@ -20,7 +20,8 @@ class ExactTrace(nn.Module):
     """The carrier of any field, its trace by d vector-Jacobian products.
 
     Args:
-        field: a module ``field(t, z)`` on points (..., d), each of which moves by itself.
+        field: a module ``field(t, z)`` on points (..., d). The slope of a point depends on no other
+            point; else, as with batch normalization, the trace is wrong.
 
     Example:
         >>> import torch
@@ -48,7 +49,8 @@ class EstimatedTrace(nn.Module):
     Unbiased, at the cost of one vector-Jacobian product in any dimension (Grathwohl et al. 2019).
 
     Args:
-        field: a module ``field(t, z)`` on points (..., d), each of which moves by itself.
+        field: a module ``field(t, z)`` on points (..., d). The slope of a point depends on no other
+            point; else, as with batch normalization, the trace is wrong.
         noise: of the points' shape, with independent entries of mean 0 and variance 1. It is the
             same at all times, so that a solve sees one smooth field; assign ``carrier.noise``
             before the next one. It is no buffer: ``to`` does not move it.
@@ -148,7 +150,7 @@ class ContinuousFlow(nn.Module):
     ) -> tuple[Tensor, SolveStats]:
         """The log-density at time ``t`` of points x (..., d), and the cost.
 
-        With ``effort`` it is (..., 2), as for ``forward``.
+        With ``effort`` it is (..., 2), as for ``forward``. Raises ValueError for ``t`` of 0.
         """
         start, change, stats = self.back(x, solver, t=t, effort=effort)
         base = log_normal(start)

@@ -47,7 +47,7 @@ class LatentODE(nn.Module):
     posterior over the latent start z(0); an ODE carries z; a decoder turns it into points. So
     ``ts`` begin at 0: for a curve from time 5 on, give 0 and the times from 5. Sizes are the
     paper's: points (2), latent state (4), recurrence (25), hidden layers (20). The networks are
-    told times as a part of the window from 0 to 10: bring yours to it.
+    made for observations from time 0 to 10: bring yours to it.
 
     Args:
         solver: of the latent ODE; RK4 with steps of 0.4 by default.
@@ -80,8 +80,8 @@ class LatentODE(nn.Module):
         """Mean and log-variance (batch, 4) of q(z(0) | observations).
 
         At each observation, from the last to the first, the network sees the value and, if it is
-        ``timed``, the time since the observation before (for the first one: since time 0) and the
-        time itself.
+        ``timed``, the time since the observation before (for the first one: since time 0), and the
+        time itself, scaled from 0 to 10 to -1 to 1.
         """
         _check_seen(times, values)
         seen = values
@@ -142,6 +142,9 @@ class RNN(nn.Module):
         gap: tell it how long after the last observation the next one will be.
         clock: tell it when the last observation was made, as a ``timed`` latent ODE is told.
 
+    Raises:
+        ValueError: when called, for times and values that do not belong together.
+
     Example:
         >>> import torch
         >>> from odenet.models import RNN
@@ -160,7 +163,8 @@ class RNN(nn.Module):
     def forward(self, times: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of observations 1, 2, ..., each given all before.
 
-        Of a curve that was seen once there is nothing to predict: (batch, 0, 2).
+        The log standard deviation is kept between -6 and 3. Of a curve that was seen once there is
+        nothing to predict: (batch, 0, 2).
         """
         _check_seen(times, values)
         states = self.recurrence(self._inputs(values[:, :-1], times[:, :-1], times.diff(dim=1)))

@@ -1,7 +1,7 @@
 """Planar flows in the plane, continuous and in layers; several independent ones side by side.
 
-Points are (runs, n, 2): run i is a flow of its own, initialized from seed i, whatever the others
-are. Side by side they share the calls, which are what small flows cost.
+Points are (runs, n, 2): run i is a flow of its own, initialized from ``seeds[i]``, whatever the
+others are. Side by side they share the calls, which are what small flows cost.
 """
 
 import math

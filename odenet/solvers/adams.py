@@ -23,10 +23,14 @@ class Adams:
 
     The explicit step integrates the polynomial through the last ``order`` slopes. Each correction
     evaluates the field at the new point and integrates the polynomial through that slope and the
-    last ``order - 1``: P(EC)^m E, with a fixed m instead of a stopping rule. The first steps are
-    Runge-Kutta's (RK4), so the order is at most 4 where they matter. No equation is solved, so
-    neither is a method for stiff fields. Steps may be of unequal
-    length. (Hairer, Norsett, Wanner: Solving ODEs I, III.1 and III.5.)
+    last ``order - 1``: P(EC)^m E, with a fixed m instead of a stopping rule. The first
+    ``order - 1`` steps are RK4's. No equation is solved, so neither is a method for stiff fields.
+    Steps may be of unequal length. (Hairer, Norsett, Wanner: Solving ODEs I, III.1 and III.5.)
+
+    Args:
+        order: number of slopes in the polynomial, 4 by default; the first steps have order 4, so
+            that more gain little.
+        corrections: of each step; none by default, which is the explicit method.
     """
 
     order: int = 4

@@ -23,8 +23,9 @@ from odenet.solvers.tables import EULER
 class SciPyAdams:
     """VODE with its Adams formulas, or LSODA, which begins with Adams and may turn to BDF.
 
-    They choose order and steps inside, in float64 on the CPU, and land on every output; nothing
-    can be differentiated through them or replayed, so only ``Adjoint`` gives gradients.
+    They choose order and steps inside, in float64 on the CPU. They step past an output and
+    interpolate back: outputs cost nothing, and the field is also called beyond the last time.
+    Nothing can be differentiated through them or replayed, so only ``Adjoint`` gives gradients.
     (Brown, Byrne, Hindmarsh 1989; Petzold 1983.)
     """
 

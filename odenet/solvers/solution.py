@@ -93,8 +93,8 @@ class Solution:
         """The solution at a time, or at several times in a dimension in front.
 
         Raises:
-            ValueError: without ``dense=True``, for a time that was not solved for, for one that
-                requires a gradient, and for times in more than one dimension.
+            ValueError: without ``dense=True``, for a time before the first output or after the
+                last, for one that requires a gradient, and for times in more than one dimension.
 
         Example:
             >>> import torch, odenet
@@ -141,7 +141,8 @@ class SolveError(RuntimeError, AssertionError):  # torchdiffeq raises the latter
     Attributes:
         reason: why.
         t: the time that the solve had reached.
-        dt: the signed length of the step that failed.
+        dt: the signed length of the step at which the solve stopped; of SciPy's methods its size
+            alone, or 0.
         counts: the work done until then.
 
     Example:

@@ -203,8 +203,8 @@ class Adaptive:
     next one is ``safety error^(-(integral + proportional) / order) previous^(proportional /
     order)`` times as long, within ``shrink`` and ``growth``. ``order`` is the method's;
     ``previous`` is the error of the last accepted step, at the start 1.
-    SciPy's methods read ``rtol``, ``atol``, ``initial``, ``min_step``, ``max_step`` and
-    ``max_steps`` alone: ``norm`` and the factors have no effect on them.
+    SciPy's methods read ``rtol``, ``atol``, ``initial``, ``min_step`` ("scipy_solver" does not),
+    ``max_step`` and ``max_steps`` alone: ``norm`` and the factors have no effect on them.
 
     Args:
         rtol: relative tolerance, a number or a tensor that broadcasts with the state. Below 1e-5,
@@ -222,7 +222,7 @@ class Adaptive:
         initial: length of the first attempt; by default it is estimated with one evaluation more
             (Hairer, Norsett, Wanner, II.4).
         min_step: no attempt is shorter, but one that must end at an output or a jump; an attempt of
-            this length is accepted whatever its error.
+            this length is accepted whatever its error, as long as that is finite.
         max_step: no attempt is longer.
         max_steps: the solve fails after so many attempts from one output time to the next; 10,000
             by default. With None it goes on after 10,000, as long as fewer than 100,000 steps of

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from replication.chapters.spirals import plan, tuning
+from replication.chapters.spirals import requirements, tuning
 from replication.chapters.spirals.trials import RECIPES
 
 TINY = replace(tuning.SETTING, observed=10, iterations=2, train_size=60, compiled=False)
@@ -41,8 +41,8 @@ def test_a_best_rate_that_ends_the_grid_is_named():
 
 
 def test_a_plan_that_makes_sense_passes():
-    plan.check(range(100, 110), [30, 50, 100], ["log", "archimedean"])
-    plan.check(range(1), [30], ["log"])
+    requirements.check(range(100, 110), [30, 50, 100], ["log", "archimedean"])
+    requirements.check(range(1), [30], ["log"])
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_a_plan_that_makes_sense_passes():
 )
 def test_seeds_that_are_not_fresh_and_impossible_data_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
-        plan.check(**{"seeds": range(1), "observed": [30], "families": ["log"], **wrong})
+        requirements.check(**{"seeds": range(1), "observed": [30], "families": ["log"], **wrong})
