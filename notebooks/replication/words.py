@@ -11,7 +11,8 @@ def changed(
 ) -> str:
     """In words what became of a count, one of each seed: `grew from 44 to 50 in all 3 seeds`.
 
-    The means are geometric for ``ratios``; so many significant digits are given.
+    Where the seeds differ: `grew in all 3 seeds, on average from 44 to 52`. The means are geometric
+    for ``ratios``; so many significant digits are given.
     """
     mean = geometric_mean if ratios else fmean
     pairs = list(zip(before, after, strict=True))
@@ -21,13 +22,13 @@ def changed(
         "stayed": sum(b == a for a, b in pairs),
     }
     first, last = (f"{mean(values):.{digits}g}" for values in (before, after))
-    path = f"from {first} to {last}"
+    path = f"from {first} to {last}" if first != last else f"at {first}"
     met = {way: count for way, count in ways.items() if count}
     if len(met) == 1:
         (way,) = met
-        if way == "stayed":
-            path = f"at {first}"
-        return f"{way} {path} {_all(len(pairs))}"
+        if all(f"{b:.{digits}g}" == first and f"{a:.{digits}g}" == last for b, a in pairs):
+            return f"{way} {path} {_all(len(pairs))}"
+        return f"{way} {_all(len(pairs))}, on average {path}"
     parts = ", ".join(f"{way} in {count}" for way, count in met.items())
     average = path if first != last else f"{first} before and after"
     return f"{parts} of {len(pairs)} seeds, on average {average}"
@@ -53,37 +54,40 @@ def placed(values: Sequence[float], accept: Sequence[float]) -> str:
 def closer(ratios: Sequence[float], ours: str, theirs: str) -> str:
     """Which of two comes closer, by their distance over ours, one ratio of each seed.
 
-    `the planar flow, by a factor of 1.5 in all 3 seeds`.
+    `the planar flow, by a factor of 1.5 on average, ahead in all 3 seeds`.
     """
     mean = geometric_mean(ratios)
     if f"{mean:.2f}" == "1.00":
         return f"neither {ours} nor {theirs}, to within a percent"
     ahead = [ratio > 1 if mean > 1 else ratio < 1 for ratio in ratios]
     winner = ours if mean > 1 else theirs
-    return f"{winner}, by a factor of {max(mean, 1 / mean):.3g} {_in(ahead)}"
+    return f"{winner}, by a factor of {max(mean, 1 / mean):.3g} {_in(ahead, 'ahead')}"
 
 
 def behind(gaps: Sequence[float], unit: str, other: str) -> str:
-    """How far behind another something ends, one gap of each seed: `0.2 nats ahead of it in all`.
+    """How far behind another something ends, one gap of each seed; below zero it is a lead.
 
-    A gap below zero is a lead.
+    `0.2 nats ahead of it on average, ahead in all 3 seeds`.
     """
     mean = fmean(gaps)
     if mean == 0:
         return f"level with {other}"
     same = [gap > 0 if mean > 0 else gap < 0 for gap in gaps]
-    side = "behind" if mean > 0 else "ahead of"
-    return f"{abs(mean):.2g} {unit} {side} {other} {_in(same)}"
+    side, of = ("behind", "") if mean > 0 else ("ahead", " of")
+    return f"{abs(mean):.2g} {unit} {side}{of} {other} {_in(same, side)}"
 
 
 def more(ratios: Sequence[float], things: str, other: str) -> str:
-    """A count over another one, of each seed: `24% fewer steps than it in all 3 seeds`."""
+    """A count over another one, of each seed.
+
+    `24% fewer steps than it on average, fewer in all 3 seeds`.
+    """
     mean = geometric_mean(ratios)
     if f"{mean:.2f}" == "1.00":
         return f"as many {things} as {other}, to within a percent on average"
     same = [ratio > 1 if mean > 1 else ratio < 1 for ratio in ratios]
     side = "more" if mean > 1 else "fewer"
-    return f"{abs(mean - 1):.0%} {side} {things} than {other} {_in(same)}"
+    return f"{abs(mean - 1):.0%} {side} {things} than {other} {_in(same, side)}"
 
 
 def ranged(
@@ -117,15 +121,15 @@ def how_many(met: int, total: int) -> str:
 def errors(points: Sequence[float], than: str) -> str:
     """How much more often one network errs than another, in points, one difference of each seed.
 
-    `0.05 points more errors than the ResNet in all 3 seeds`.
+    `0.05 points more errors than the ResNet on average, more in all 3 seeds`.
     """
     mean = fmean(points)
     if abs(mean) < 0.005:
         same = [abs(value) < 0.005 for value in points]
-        return f"as many errors as {than}, to 0.01 points, {_in(same)}"
+        return f"as many errors as {than}, to 0.01 points, {_in(same, 'as many')}"
     same = [value > 0 if mean > 0 else value < 0 for value in points]
-    more = "more" if mean > 0 else "fewer"
-    return f"{abs(mean):.2f} points {more} errors than {than} {_in(same)}"
+    side = "more" if mean > 0 else "fewer"
+    return f"{abs(mean):.2f} points {side} errors than {than} {_in(same, side)}"
 
 
 def lies(ends: tuple[float, float], accept: Sequence[float]) -> str:
@@ -174,9 +178,9 @@ def listed(parts: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _in(met: Sequence[bool]) -> str:
-    """Where an average holds: in all seeds, or else in how many."""
-    return counted(met) if all(met) else f"on average, and {counted(met)}"
+def _in(met: Sequence[bool], word: str) -> str:
+    """That a number is an average, and in how many seeds its direction, the ``word``, holds."""
+    return f"on average, {word} {counted(met)}" if len(met) > 1 else counted(met)
 
 
 def _all(seeds: int) -> str:

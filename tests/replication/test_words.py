@@ -26,7 +26,9 @@ from replication.words import (
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
-        ([44, 44, 50], [50, 50, 56], "grew from 46 to 52 in all 3 seeds"),
+        ([44, 44, 44], [50, 50, 50], "grew from 44 to 50 in all 3 seeds"),
+        ([44, 44, 50], [50, 50, 56], "grew in all 3 seeds, on average from 46 to 52"),
+        ([20, 26], [20, 26], "stayed in both seeds, on average at 23"),
         ([62], [38], "fell from 62 to 38 in the one seed"),
         ([20, 20], [20, 20], "stayed at 20 in both seeds"),
         ([20, 20, 26], [26, 26, 20], "grew in 2, fell in 1 of 3 seeds, on average from 22 to 24"),
@@ -40,9 +42,9 @@ def test_the_data_choose_the_words(before, after, words):
 @pytest.mark.parametrize(
     ("ratios", "words"),
     [
-        ([2.0, 8.0], "ours, by a factor of 4 in both seeds"),
+        ([2.0, 8.0], "ours, by a factor of 4 on average, ahead in both seeds"),
         ([0.25], "theirs, by a factor of 4 in the one seed"),
-        ([8.0, 0.5, 2.0], "ours, by a factor of 2 on average, and in 2 of 3 seeds"),
+        ([8.0, 0.5, 2.0], "ours, by a factor of 2 on average, ahead in 2 of 3 seeds"),
         ([1.0, 1.002], "neither ours nor theirs, to within a percent"),
     ],
 )
@@ -53,9 +55,9 @@ def test_the_closer_one_is_named(ratios, words):
 @pytest.mark.parametrize(
     ("gaps", "words"),
     [
-        ([0.1, 0.3], "0.2 nats behind it in both seeds"),
+        ([0.1, 0.3], "0.2 nats behind it on average, behind in both seeds"),
         ([-0.012], "0.012 nats ahead of it in the one seed"),
-        ([0.1, -0.4], "0.15 nats ahead of it on average, and in 1 of 2 seeds"),
+        ([0.1, -0.4], "0.15 nats ahead of it on average, ahead in 1 of 2 seeds"),
         ([0.0], "level with it"),
     ],
 )
@@ -66,9 +68,9 @@ def test_a_gap_below_zero_is_a_lead(gaps, words):
 @pytest.mark.parametrize(
     ("ratios", "words"),
     [
-        ([0.75, 0.75], "25% fewer steps than it in both seeds"),
+        ([0.75, 0.75], "25% fewer steps than it on average, fewer in both seeds"),
         ([1.5], "50% more steps than it in the one seed"),
-        ([2.0, 0.72], "20% more steps than it on average, and in 1 of 2 seeds"),
+        ([2.0, 0.72], "20% more steps than it on average, more in 1 of 2 seeds"),
         ([1.0], "as many steps as it, to within a percent on average"),
     ],
 )
@@ -116,10 +118,13 @@ def test_all_some_and_none_are_said_apart():
 @pytest.mark.parametrize(
     ("points", "words"),
     [
-        ([0.1, 0.3], "0.20 points more errors than it in both seeds"),
+        ([0.1, 0.3], "0.20 points more errors than it on average, more in both seeds"),
         ([-0.05], "0.05 points fewer errors than it in the one seed"),
-        ([0.03, -0.01, -0.07], "0.02 points fewer errors than it on average, and in 2 of 3 seeds"),
-        ([0.0, 0.0], "as many errors as it, to 0.01 points, in both seeds"),
+        (
+            [0.03, -0.01, -0.07],
+            "0.02 points fewer errors than it on average, fewer in 2 of 3 seeds",
+        ),
+        ([0.0, 0.0], "as many errors as it, to 0.01 points, on average, as many in both seeds"),
     ],
 )
 def test_more_or_fewer_errors_is_chosen_by_the_mean(points, words):
@@ -155,7 +160,7 @@ def test_a_mean_stands_beside_the_least_and_the_largest(values, words):
 
 def test_ratios_have_geometric_means():
     words = changed([1.0, 4.0], [2.0, 8.0], ratios=True, digits=3)
-    assert words == "grew from 2 to 4 in both seeds"
+    assert words == "grew in both seeds, on average from 2 to 4"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from replication.runner.claims.verdicts import Verdict, between
 
 
 def _times(number: float) -> str:
-    said = f"{number:.2g}"
+    said = f"{number:.3g}"
     return "just" if said == "1" else f"{said} times"
 
 
