@@ -74,6 +74,15 @@ class Contest:
     continuous: Mapping[Cell, Result]
     planar: Mapping[tuple[str, int, int], Result]
 
+    def exact(self) -> "Contest":
+        """The same contest by the divergences that were solved for again, at a tight tolerance."""
+
+        def again(result: Result) -> Result:
+            return {**result, "flows": [{**row, "kl": row["kl_tight"]} for row in result["flows"]]}
+
+        continuous = {cell: again(result) for cell, result in self.continuous.items()}
+        return Contest(continuous, {key: again(result) for key, result in self.planar.items()})
+
     def ours(self, cell: Cell) -> list[float]:
         """The divergences of the continuous flow, by seed."""
         return self._best(self.continuous[cell])
