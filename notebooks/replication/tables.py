@@ -1,5 +1,6 @@
 """Numbers as Markdown tables."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from replication.style import Estimate
@@ -7,7 +8,9 @@ from replication.style import Estimate
 
 def table(columns: Mapping[str, Sequence[object]]) -> str:
     """A Markdown table: the first column to the left, the others to the right; None is empty."""
-    rows: list[Sequence[object]] = [list(columns), [":--", *["--:"] * (len(columns) - 1)]]
+    # In a narrow head a number such as 1e-5 would break at its hyphen.
+    heads = [re.sub(r"(?<=\de)-(?=\d)", "\N{NON-BREAKING HYPHEN}", head) for head in columns]
+    rows: list[Sequence[object]] = [heads, [":--", *["--:"] * (len(columns) - 1)]]
     rows += zip(*columns.values(), strict=True)
     return "\n".join(
         f"| {' | '.join('' if cell is None else str(cell) for cell in row)} |" for row in rows

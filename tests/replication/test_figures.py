@@ -578,6 +578,11 @@ def test_a_table_aligns_its_columns_and_leaves_none_empty():
     ]
 
 
+def test_a_number_does_not_break_in_the_head_of_a_table():
+    head, *_ = tables.table({"well-known, 1e-05": ["1e-05"]}).splitlines()
+    assert head == "| well-known, 1e\N{NON-BREAKING HYPHEN}05 |"
+
+
 def test_a_table_refuses_columns_of_unequal_length():
     with pytest.raises(ValueError):
         tables.table({"model": ["a", "b"], "error": [1.5]})

@@ -11,7 +11,10 @@ from replication.chapters.flows.trials import energies
 
 def result(kl, *, seconds=1.0, steps=1, error=0.0, first=0):
     """With a divergence for each seed from the first on."""
-    flows = [{"seed": first + i, "kl": value, "error": error} for i, value in enumerate(kl)]
+    flows = [
+        {"seed": first + i, "kl": value, "kl_tight": value / (i + 1), "error": error}
+        for i, value in enumerate(kl)
+    ]
     curve = {"step": [0, steps], "nfe": [20, 26 + first]}
     return {"flows": flows, "seconds": seconds, "curve": curve, "parameters": 5}
 
@@ -35,6 +38,12 @@ CONTEST = contest(
 def test_ratios_are_geometric_means_over_cells_and_leads_over_seeds():
     assert CONTEST.ratios(50) == pytest.approx([1, (2 / 8) ** 0.5])
     assert CONTEST.leads(50) == pytest.approx({("U1", 2): 2, ("U1", 8): (1 / 16) ** 0.5})
+
+
+def test_the_second_solve_judges_both_flows_anew():
+    apart = contest([0.1, 0.4], {2: {1: [0.1, 0.4]}, 8: {1: [0.2, 0.8]}})
+    assert apart.exact().ours(("U1", 2)) == pytest.approx([0.1, 0.2])
+    assert apart.exact().theirs(("U1", 8), 1) == pytest.approx([0.2, 0.4])
 
 
 def test_a_cell_is_won_by_the_continuous_flow_where_the_planar_one_is_farther():
