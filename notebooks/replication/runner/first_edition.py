@@ -12,8 +12,8 @@ NOTE = (
     "The first edition stays as it was made. The run that replaces it: make replicate PROFILE=paper"
 )
 LINE = (
-    "<strong>First edition</strong>: a second is being written, and its run will replace these "
-    "numbers."
+    "<strong>Chapter 5 is still of the first edition</strong>: a second is being written, and its "
+    "run will replace these numbers."
 )
 
 
