@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from replication import readme
-from replication.runner import book, figures, first_edition
+from replication.runner import book, figures
 from replication.runner.claims.agreement import agreeing, agreement, text
 from replication.runner.claims.rules import HEADLINES
 from replication.runner.claims.verdicts import judged, listed
@@ -106,9 +106,7 @@ def _check(options: argparse.Namespace) -> int:
     for stem, (state, reasons) in standings.items():
         since = "; ".join(reasons) if state == "stale" else ""
         print(f"{stem:<24}{state:<10}{since}".rstrip())
-    if first_edition.STATE in {state for state, _ in standings.values()}:
-        print(first_edition.NOTE)
-    behind = sum(state not in ("fresh", first_edition.STATE) for state, _ in standings.values())
+    behind = sum(state != "fresh" for state, _ in standings.values())
     if behind:
         own = profile.name == OWN
         command = "make notebook NB=NAME" if own else f"make replicate PROFILE={profile.name}"

@@ -537,33 +537,27 @@ def commit_claims(root, *rows, **parts):
     git(root, "commit", "-qam", "claims")
 
 
-def run(root, keeps=True):
-    """01_good looks run; its record keeps its claims, or none as in the first edition."""
+def run(root):
+    """01_good looks run, by the claims of now."""
     settle(job(root), gap=1)
     path = job(root).record
-    kept = json.loads(path.read_text())
-    if keeps:
-        kept["claims"] = rules.rows_of(root, "01_good")
+    kept = json.loads(path.read_text()) | {"claims": rules.rows_of(root, "01_good")}
     path.write_text(json.dumps(kept))
 
 
-@pytest.fixture(params=[True, False], ids=["keeps its claims", "first edition"])
-def history(clone, request):
+@pytest.fixture
+def history(clone):
     """A clone whose first commit holds the claims, and whose 01_good ran there."""
     (clone / ".gitignore").write_text("_build/\n")
     git(clone, "init", "-q")
     git(clone, "add", ".")
     git(clone, "commit", "-qm", "first")
-    run(clone, request.param)
+    run(clone)
     return clone
 
 
 def late(root):
     return preregistration.written_late(root, Profile("quick", root).records)
-
-
-def keeps(root):
-    return "claims" in json.loads(job(root).record.read_text())
 
 
 def test_a_record_keeps_the_rows_of_its_notebook_and_those_planned(clone):
@@ -581,11 +575,11 @@ def test_other_words_and_other_notebooks_may_change(history):
 def test_an_interval_changed_after_its_record_is_named_until_it_is_run_again(history):
     commit_claims(history, ROW | {"accept": [0, 2]}, PLAIN)
     lines = late(history)
-    assert len(lines) == 1 + keeps(history)
+    assert len(lines) == 2
     assert all(line.startswith("gap-small: ") for line in lines)
     assert all("has 01_good.gap [-inf, 2" in line for line in lines)
     assert all(line.endswith("; run 01_good again") for line in lines)
-    run(history, keeps(history))
+    run(history)
     assert late(history) == []
 
 
@@ -598,7 +592,7 @@ def test_a_claim_written_after_its_record_is_named_even_if_uncommitted(history):
 
 def test_a_row_that_was_planned_when_its_record_was_made_may_judge_it(history):
     commit_claims(history, ROW, PLAIN, planned=[ROW | {"id": "new"}])
-    run(history, keeps(history))
+    run(history)
     commit_claims(history, ROW, ROW | {"id": "new"}, PLAIN)
     assert late(history) == []
 
@@ -607,20 +601,19 @@ def test_another_scale_than_its_record_keeps_is_named(history):
     commit_claims(history, ROW | {"scale": "log"}, PLAIN)
     assert [line.split(";")[0] for line in late(history)] == [
         "gap-small: its record has 01_good.gap [-inf, 2.0] linear"
-    ] * keeps(history)
+    ]
 
 
 def test_an_interval_that_was_never_committed_is_named(history):
     (history / "book/claims.yml").write_text(text(ROW | {"accept": [0, 2]}, PLAIN))
-    run(history, keeps(history))
+    run(history)
     (line,) = late(history)
     assert line.startswith("gap-small: commit ")
 
 
 def test_a_squash_merge_leaves_the_rows_of_the_record(history):
     git(history, "commit", "--amend", "-qm", "first, differently")
-    lines = late(history)
-    assert not lines if keeps(history) else "not in this history" in lines[0]
+    assert late(history) == []
     commit_claims(history, ROW | {"accept": [0, 2]}, PLAIN)
     assert late(history)
 
@@ -629,12 +622,4 @@ def test_so_does_a_shallow_clone(history, tmp_path):
     commit_claims(history, ROW | {"accept": [0, 2]}, PLAIN)
     git(history, "clone", "-q", "--depth", "1", Path(history).as_uri(), tmp_path / "shallow")
     lines = preregistration.written_late(tmp_path / "shallow", Profile("quick", history).records)
-    assert len(lines) == keeps(history) and not preregistration.has_history(tmp_path / "shallow")
-
-
-def test_claims_of_the_first_format_count(history):
-    (history / "book/claims.yml").write_text(yaml.safe_dump([ROW, PLAIN]))
-    git(history, "commit", "-qam", "as a list")
-    run(history, keeps=False)
-    commit_claims(history, ROW, PLAIN)
-    assert late(history) == []
+    assert len(lines) == 1

@@ -15,7 +15,7 @@ from jinja2 import Template
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from replication.runner import first_edition, start
+from replication.runner import start
 from replication.runner.files import write
 from replication.runner.pdf import print_site
 from replication.runner.profiles import EVIDENCE, Profile, checkout
@@ -46,7 +46,7 @@ def build(root: Path, profile: str, *, pdf: bool = False) -> Path:
     files = {"records": [f"records/{path.name}" for path in records], "pdf": PDF if pdf else None}
     found = [record for record in map(load, records) if record]
     foot = {"clone": asdict(clone), **files, "run": _origin(run.name, found)}
-    _configure(source / "_config.yml", _banner(run.name, found), clone, foot)
+    _configure(source / "_config.yml", _banner(run.name), clone, foot)
     _render(source)
     site = source / "_build/html"
     _attach(root, records, site)
@@ -122,11 +122,11 @@ def _unlinked(text: str, absent: Set[str]) -> str:
     return GLUED.sub(missed, LINK.sub(words, text))
 
 
-def _banner(profile: str, records: Sequence[Mapping]) -> str:
-    """The line over each page of a book that a reader must not take for the evidence as it is."""
-    if profile != EVIDENCE:
-        return f"A rerun, profile <strong>{profile}</strong>: not the published evidence."
-    return first_edition.banner(records) or ""
+def _banner(profile: str) -> str:
+    """The line over each page of a book that a reader must not take for the evidence."""
+    if profile == EVIDENCE:
+        return ""
+    return f"A rerun, profile <strong>{profile}</strong>: not the published evidence."
 
 
 def _origin(profile: str, records: Sequence[Mapping]) -> str:
@@ -137,7 +137,7 @@ def _origin(profile: str, records: Sequence[Mapping]) -> str:
 
 
 def _commit(provenance: Mapping) -> str:
-    commit = provenance.get("code_commit") or provenance.get("commit") or "unknown"
+    commit = provenance.get("code_commit") or "unknown"
     return commit[:8] + (" with changes" if provenance["dirty"] else "")
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from replication.runner import first_edition
 from replication.runner.chapter import publish
 from replication.runner.files import write
 from replication.runner.jobs import Job
@@ -18,8 +17,8 @@ def redraw(jobs: Sequence[Job], keep: bool = True) -> bool:
     for number, job in enumerate(jobs, 1):
         label = f"[{number}/{len(jobs)}] {job.stem}"
         kept = job.kept()
-        if kept is None or first_edition.made(kept):
-            LOG.info("%s  has no trials of this edition yet, skipped", label)
+        if kept is None:
+            LOG.info("%s  was not published yet, skipped", label)
             continue
         try:
             record, executed = finished(job, ODENET_TRAIN="no")

@@ -11,7 +11,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 import odenet
-from replication.runner import first_edition, record
+from replication.runner import record
 from replication.runner.files import digest
 from replication.runner.parameters import checked, declared
 from replication.runner.profiles import EVIDENCE, OWN, Profile, choose
@@ -55,15 +55,13 @@ class Job:
         return record.load(self.record) if record.load(self.chapter) else None
 
     def standing(self) -> tuple[str, list[str]]:
-        """`fresh`, `stale`, `missing` or `first edition`, and the reasons why it is not fresh."""
+        """`fresh`, `stale` or `missing`, and the reasons why it is not fresh."""
         try:
             kept = self.kept()
         except ValueError:
             return "stale", ["record or chapter damaged"]
         if kept is None:
             return "missing", ["no result yet"]
-        if first_edition.made(kept):
-            return first_edition.STATE, ["made for the first edition"]
         reasons = changes(self, kept)
         return "stale" if reasons else "fresh", reasons
 

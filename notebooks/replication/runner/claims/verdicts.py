@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from replication.runner import first_edition, record
+from replication.runner import record
 from replication.runner.claims.intervals import Estimate, estimated, in_units, judge
 from replication.runner.claims.rules import Claim, by_claim, main_tests, read
 from replication.runner.jobs import changes, plan
@@ -43,15 +43,13 @@ def judged(root: Path, records: Path) -> list[Verdict]:
 
 
 def _stale(root: Path, found: Mapping[str, Any]) -> bool:
-    if first_edition.made(found):
-        return False
     (job,) = plan(Profile(found["profile"], root), [found["notebook"]])
     return bool(changes(job, found))
 
 
 def _verdict(claim: Claim, found: Mapping[str, Any] | None, stale: bool) -> Verdict:
     metric = found["metrics"].get(claim.name) if found else None
-    if found is None or metric is None or first_edition.precedes(found, claim.predicted):
+    if found is None or metric is None:
         return Verdict(claim, "not run", None)
     if stale:
         return Verdict(claim, "stale", metric, found)
