@@ -16,6 +16,7 @@ from toy_clone import job, settle
 
 from replication.runner import estimate, start
 from replication.runner.claims import agreement, cards, page, rules, verdicts
+from replication.runner.machine import code_commit
 from replication.runner.profiles import Profile
 
 INF = math.inf
@@ -609,6 +610,33 @@ def test_an_interval_that_was_never_committed_is_named(history):
     run(history)
     (line,) = late(history)
     assert line.startswith("gap-small: commit ")
+
+
+def run_with_trials_of(root, commit):
+    run(root)
+    path = job(root).record
+    kept = json.loads(path.read_text()) | {"trials": [{"code_commit": commit}]}
+    path.write_text(json.dumps(kept))
+
+
+def test_an_interval_changed_between_its_trials_and_their_record_is_named(history):
+    first = code_commit(history)
+    commit_claims(history, ROW | {"accept": [0, 2]}, PLAIN)
+    run_with_trials_of(history, first)
+    (line,) = late(history)
+    assert line.startswith(f"gap-small: commit {first[:8]} of a trial has 01_good.gap [-inf, 2")
+    run_with_trials_of(history, code_commit(history))
+    assert late(history) == []
+
+
+def test_a_row_written_after_all_trials_is_named_unless_it_says_so(history):
+    first, new = code_commit(history), ROW | {"id": "new"}
+    commit_claims(history, ROW, new, PLAIN)
+    run_with_trials_of(history, first)
+    (line,) = late(history)
+    assert line == "new: none of its trials began after it was written; run 01_good again"
+    commit_claims(history, ROW, new | {"post_hoc": True}, PLAIN)
+    assert late(history) == []
 
 
 def test_a_squash_merge_leaves_the_rows_of_the_record(history):
