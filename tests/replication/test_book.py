@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pages
@@ -13,6 +14,8 @@ from toy_book import ROOT, checkout
 from replication import readme
 from replication.runner import book
 from replication.runner.repository import repository
+
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 PLOT = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 9L9 0"/></svg>'
 
@@ -152,7 +155,7 @@ def test_each_page_states_version_commit_and_date(built, clone):
         page = Page(built / name)
         commit, date = git(clone, "show", "-s", "--format=%H %cs").split()
         assert page.metas["commit"] == f"{commit} with changes"
-        assert (page.metas["date"], page.metas["version"]) == (date, "0.1.0")
+        assert (page.metas["date"], page.metas["version"]) == (date, VERSION)
         assert ("a", f"https://github.com/someone/odes/commit/{commit}") in page.links
 
 
