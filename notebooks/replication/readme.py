@@ -1,4 +1,4 @@
-"""What README.md shows of the evidence: three verdicts as a table, one figure, and the costs."""
+"""What README.md shows of the evidence: three claims as a table, one figure, and the costs."""
 
 import re
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import nbformat
 
 from replication.benchmarks import costs
-from replication.runner.claims.page import brief
+from replication.runner.claims.page import answer, brief
 from replication.runner.claims.rules import HEADLINES, by_claim, main_tests
-from replication.runner.claims.verdicts import judged, totals
+from replication.runner.claims.verdicts import judged
 from replication.runner.files import write
 from replication.runner.profiles import EVIDENCE, Profile
 from replication.runner.start import HERO, drawn, svg
@@ -45,11 +45,11 @@ def filled(page: str, place: str, content: str) -> str:
 
 
 def verdicts(root: Path) -> str:
-    """How many tests came out how, and the main tests of three claims, in Markdown."""
+    """How many claims came out how, and the main tests of three of them, in Markdown."""
     rows = judged(root, Profile(EVIDENCE, root).records)
     main = {tests[0].claim.number: main_tests(tests) for tests in by_claim(rows)}
     chosen = [row for number in HEADLINES for row in main[number]]
-    return f"**{totals(rows)}.** Three of them, by their main tests:\n\n{brief(chosen)}"
+    return f"{answer(rows)} Three of the claims, with their main tests:\n\n{brief(chosen)}"
 
 
 def picture(root: Path) -> str:

@@ -66,7 +66,7 @@ def test_a_trial_of_two_chapters_is_counted_once():
 def test_the_readme_has_a_row_for_each_command(tmp_path):
     records = tmp_path / "book/records"
     records.mkdir(parents=True)
-    assert "not measured yet; `make times` does it" in costs.shown(tmp_path)
+    assert "`make times` measures what each command takes" in costs.shown(tmp_path)
     about = {"started": "2026-01-02T03:04", "processor": "a processor", "versions": {"torch": "2"}}
     row = {"command": "make test", "seconds": 90, "core_seconds": 660}
     (records / "times.json").write_text(json.dumps(about | {"rows": [row]}))

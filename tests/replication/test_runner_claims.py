@@ -362,7 +362,7 @@ def test_the_table_has_each_test_with_links_to_reasons_and_figures(shown):
     assert '<a href="#why-c1">C1</a> The gap is &lt; 2' in first[0]
     assert "✓ supported" in first[1] and "at most 2<" in first[3]
     assert '<span class="number">1</span><span class="spread"> [0.831,' in first[2]
-    assert first[4].startswith("Table 1: gap 0.1, other about 2")
+    assert first[4].startswith("Table 1:<br>gap: 0.1; other: about 2")
     assert '(<a href="01_good.html">chapter\u00a01</a>)' in first[0]
     assert '(<a href="01_good.html#fig-gap">chapter\u00a01</a>)' in again[0]
     assert "1\u00a0point<" in again[2] and "at most 2\u00a0points<" in again[3]
@@ -418,13 +418,14 @@ def test_a_claim_whose_main_tests_disagree_is_mixed_and_shows_them_all(shown):
     assert "◐ mixed" in mixed[1] and "✓ supported" in first[1] and "✗ not supported" in second[1]
     assert first[0].startswith("The gap is &lt; 2<") and second[0].startswith("The gap is &gt; 2†")
     assert "at most 2" in first[3] and "at least 2" in second[3]
-    assert given_up[0].startswith("Given up by the authors themselves") and "C2" in plain[0]
+    assert given_up[0].startswith("Withdrawn by the authors, or reported to be") and "C2" in plain[0]
 
 
 def test_a_test_written_after_a_look_has_a_mark_with_a_note(shown):
     verdicts = main(shown[0])
     for html in (page.tests(verdicts, "01_good"), page.summary(verdicts), page.table(verdicts)):
         assert html.count("†") == 2 and html.endswith("written after a look at such numbers.</p>")
+    assert page.brief(verdicts).count(" † |") == 1
     assert "†" not in page.table(shown[1]) and page.table([]) == "<p>There is none.</p>"
 
 
@@ -432,8 +433,8 @@ def test_the_answer_tells_what_was_given_up_and_what_was_seen_before(shown):
     words = page.answer(main(shown[0], given_up=["C2"]))
     assert words == (
         "Of the paper's 2 claims, by our main tests: 1 mixed. Apart from these, 1 that the authors "
-        "gave up themselves: 1 not run. Tests written after a look at such numbers decide 1 of "
-        "these verdicts."
+        "withdrew or are reported to have given up: 1 not run. Tests written after numbers like "
+        "theirs had been seen (†) decide 1 of these."
     )
 
 
@@ -518,7 +519,7 @@ def test_reasons_and_the_table_of_the_readme_are_markdown(shown):
     assert '\n\n<span id="why-c2"></span>**C2. All is <plain>**' in details
     lines = page.brief(shown[1][1:]).splitlines()
     assert lines[2] == (
-        "| C1 Gaps are small | gap 0.1, other about 2 | 1 point [0.831, 1.17], n = 3 "
+        "| C1 Gaps are small | gap: 0.1; other: about 2 | 1 point [0.831, 1.17], n = 3 "
         "| at most 2 points | ✓ supported |"
     )
     assert lines[3].endswith("| – | 2 to 3 | – not run |") and len(lines) == 4

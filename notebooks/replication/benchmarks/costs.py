@@ -25,7 +25,7 @@ def shown(root: Path) -> str:
         found += re.findall(r"\*\*(.+?\.)\*\*", speed_page.page(speed))
     text = " ".join(found)
     if (times := load(records / "times.json")) is None:
-        return f"{text} What each command takes is not measured yet; `make times` does it."
+        return f"{text} `make times` measures what each command takes."
     paper = core_seconds(filter(None, map(load, Profile(EVIDENCE, root).records.glob("*.json"))))
     rows = [(f"`{row['command']}`", row["seconds"], row["core_seconds"]) for row in times["rows"]]
     rows.append((f"`{PAPER}`", None, paper))

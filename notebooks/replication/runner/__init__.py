@@ -1,4 +1,4 @@
-"""The replication: notebooks run under a profile, numbers kept as records, claims judged."""
+"""The runner: notebooks run under a profile, numbers kept as records, claims judged."""
 
 from replication.runner.metrics import estimate, report
 from replication.runner.trials import Outcome, TrialError, run_trial, run_trials

@@ -13,8 +13,8 @@ import torch
 from replication.runner.profiles import checkout
 
 # The runner itself writes these, so they make no other code and no tree with changes.
-EVIDENCE = ("book/chapters", "book/records", "book/trials", "book/_static/result.svg", "README.md")
-_CODE = ("--", ".", *(f":!{path}" for path in EVIDENCE))
+WRITTEN = ("book/chapters", "book/records", "book/trials", "book/_static/result.svg", "README.md")
+_CODE = ("--", ".", *(f":!{path}" for path in WRITTEN))
 
 
 def processor() -> str:

@@ -12,6 +12,10 @@ MIME = "application/vnd.odenet.metrics+json"
 TRIALS = "application/vnd.odenet.trials+json"  # what the trials of a notebook cost, and where
 
 Metric = float | dict[str, Any]
+NOTE = (
+    "Intervals without a name are over the *n* seeds, at 95%. The verdicts judge the same values at "
+    "90%, ratios on a log scale, so their numbers differ."
+)
 OWN = ("mean", "low", "high", "n")  # of a metric with an interval of its own, beside its name
 
 
@@ -63,7 +67,7 @@ def report(**metrics: Metric | None) -> None:
     rows = [(name, shown(metric)) for name, metric in measured.items()]
     plain = "\n".join(f"{name:<32}{text}" for name, text in rows)
     table = markdown(["metric", "value"], [[f"`{name}`", text] for name, text in rows])
-    display({MIME: measured, "text/markdown": table, "text/plain": plain}, raw=True)
+    display({MIME: measured, "text/markdown": f"{table}\n\n{NOTE}", "text/plain": plain}, raw=True)
 
 
 def _numbers(metric: Metric) -> list[Any]:

@@ -43,7 +43,7 @@ def rank_correlation(course: pd.DataFrame, tolerance: float) -> float:
 def published(trials: Path, epochs: int) -> list[pd.DataFrame]:
     """The courses of the published trainings by the authors' recipe that are longer than so many.
 
-    ``trials`` is the folder of this chapter's among the published trials. None where it has none.
+    ``trials`` is the folder of this chapter's among the published trials. Empty where it has none.
     """
     found = []
     for path in sorted(trials.glob("growth-recipe-*/result.json")):

@@ -100,9 +100,9 @@ def compare(published: Metric, mine: Metric, claim: Claim) -> tuple[str, str]:
     n published values on the claim's scale: mean -+ t s sqrt(1/m + 1/n), with t the 0.975 quantile
     at n - 1 degrees of freedom. Two shares agree unless Fisher's exact test tells them apart at 5%.
     They agree too if they are equal to 1%, which leaves room for machines that round otherwise; a
-    plain number, which no seed moves, agrees only then. Without a spread, where a single seed or
-    timing was published or all seeds gave the same value, nothing says how far from it a run may
-    end: what is not close is then `not comparable`.
+    plain number, of which no values by seed are kept, agrees only then. Without a spread, where a
+    single seed or timing was published or all seeds gave the same value, nothing says how far from
+    it a run may end: what is not close is then `not comparable`.
     """
     means = [estimated(metric, claim.scale).mean for metric in (published, mine)]
     if math.isclose(*means, rel_tol=CLOSE, abs_tol=NOTHING):

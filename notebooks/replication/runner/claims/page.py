@@ -46,7 +46,7 @@ Rerun = Sequence[Agreement]
 
 
 def answer(verdicts: Verdicts, rerun: Rerun = ()) -> str:
-    """What the main tests of the paper's claims say, those apart that its authors gave up.
+    """What the main tests of the paper's claims say, those apart that were given up.
 
     Of a rerun, whether it agrees.
     """
@@ -58,10 +58,10 @@ def answer(verdicts: Verdicts, rerun: Rerun = ()) -> str:
     late = sum(any(row.claim.post_hoc for row in main_tests(tests)) for tests in claims)
     text = f"Of the paper's {len(claims)} claims, by our main tests: {sentence(held)}."
     if given_up:
-        text += f" Apart from these, {len(given_up)} that the authors gave up themselves: "
-        text += f"{sentence(given_up)}."
+        text += f" Apart from these, {len(given_up)} that the authors withdrew or are reported to "
+        text += f"have given up: {sentence(given_up)}."
     if late:
-        text += f" Tests written after a look at such numbers decide {late} of these verdicts."
+        text += f" Tests written after numbers like theirs had been seen (†) decide {late} of these."
     return text
 
 

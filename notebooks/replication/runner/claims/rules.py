@@ -43,7 +43,7 @@ class Claim:
     post_hoc: bool = False  # written after a look at such numbers
     main: bool = False  # its verdict is the claim's; where none is marked, the first row's is
     beyond: bool = False  # no claim of the paper
-    given_up: bool = False  # by the paper's authors
+    given_up: bool = False  # by the paper's authors, or reported to be
 
     @property
     def stem(self) -> str:

@@ -109,8 +109,8 @@ def listed(verdicts: Sequence[Verdict]) -> str:
 def columns(row: Verdict) -> dict[str, str]:
     """One row of the verdict table, by column."""
     return {
-        "paper": ", ".join(
-            name if value == "-" else f"{name} {value}" for name, value in row.claim.paper.items()
+        "paper": "; ".join(
+            name if value == "-" else f"{name}: {value}" for name, value in row.claim.paper.items()
         ),
         "expected": between(row.claim.accept, row.claim.unit),
         "here": row.estimate.text(row.claim.unit) if row.estimate else "–",

@@ -144,7 +144,7 @@ def _batch(trial: Trial, generator: torch.Generator) -> Tensor:
 def _scored(
     flow: training.Flow, x: Tensor, tolerance: float = training.TOLERANCE, *, effort: bool = False
 ) -> training.Scored:
-    """The log-density of points x (and minus their path's effort), and the cost."""
+    """The log-density of points x (and their path's effort), and the cost."""
     if isinstance(flow, ContinuousFlow):
         return flow.log_prob(x, training.at_tolerance(flow, tolerance), effort=effort)
     return flow.log_prob(x), SolveStats()

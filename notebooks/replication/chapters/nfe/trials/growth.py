@@ -143,7 +143,7 @@ def probed(model: Classifier, images: Tensor, tolerances: Sequence[float]) -> Ro
     """Of the block on ``images``: ``nfe`` and ``there_and_back`` by tolerance, and two sizes.
 
     ``rms_state`` and ``rms_slope``: root mean squares of the state h that enters the block and of
-    f(0, h), whose quotient decides how long a step may be.
+    f(0, h), whose quotient the evaluations are expected to follow.
     """
     found = probe(model, images, tolerances)
     state = model.stem(images)
