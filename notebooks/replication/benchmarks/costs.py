@@ -48,8 +48,8 @@ def note(times: Mapping[str, Any]) -> str:
     about = "{started:.10}, on {processor}, torch {versions[torch]}".format(**times)
     return (
         f"Measured on {about}; the set-up downloads its packages, and the quick replication the "
-        "digits. The last row adds up the trainings that the published chapters keep, some of which "
-        "had other work beside them."
+        "digits. The last row adds up the trainings that the published chapters keep; some had "
+        "other work beside them."
     )
 
 

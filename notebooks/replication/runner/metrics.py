@@ -13,8 +13,8 @@ TRIALS = "application/vnd.odenet.trials+json"  # what the trials of a notebook c
 
 Metric = float | dict[str, Any]
 NOTE = (
-    "Intervals without a name are over the *n* seeds, at 95%. The verdicts judge the same values at "
-    "90%, ratios on a log scale, so their numbers differ."
+    "Intervals without a name are over the *n* seeds, at 95%. The verdicts judge the same values "
+    "at 90%, ratios on a log scale, so their numbers differ."
 )
 OWN = ("mean", "low", "high", "n")  # of a metric with an interval of its own, beside its name
 
