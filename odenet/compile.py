@@ -355,7 +355,7 @@ class CompiledBackwardSolve(BackwardSolve):
 
 
 def _check_field(f: Any, problem: InitialValueProblem) -> None:
-    """Raises ``ValueError`` for hooks, and for what the field does beside returning a slope."""
+    """Raises ``ValueError`` for hooks, and for what the field does besides returning a slope."""
     modules = _modules(f)
     for module in modules:
         # torch.compile does not look whether there are hooks that were not there when it compiled.

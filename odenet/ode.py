@@ -52,18 +52,18 @@ class Solver:
         gradient: a rule (``Backprop()``, ``Checkpoint()``, ``Adjoint()``,
             ``InterpolatedAdjoint()``), or one of "backprop", "checkpoint", "adjoint". By default
             "backprop", and "checkpoint" where solves are compiled.
-        compile: make the steps in compiled code, which is equal to rounding: faster for small
-            fields, slower where one evaluation takes milliseconds. The first solve compiles, for
-            seconds to more than a minute; later ones take the code again, as long as the field's
-            code and attributes, shapes and precision are the same. Methods are Runge-Kutta, without
-            ``jump_times``; rules are "checkpoint" and "adjoint", and "backprop" where no gradient
-            is wanted. The field must work with its time as a number (in its first evaluations) and
-            as a tensor without dimensions, and must not branch on values, draw random numbers, have
-            hooks or change itself; parameters are real, and those of a module. A solve raises
-            ``ValueError`` otherwise. Needs a C++ compiler.
+        compile: make the steps in compiled code. The results are those without it, up to rounding;
+            it is faster for small fields, slower where one evaluation takes milliseconds. The first
+            solve compiles, for seconds to more than a minute; later ones take the code again, as
+            long as the field's code and attributes, shapes and precision are the same. Methods are
+            Runge-Kutta, without ``jump_times``; rules are "checkpoint" and "adjoint", and
+            "backprop" where no gradient is wanted. The field must work with its time as a number
+            (in its first evaluations) and as a tensor without dimensions, and must not branch on
+            values, draw random numbers, have hooks or change itself; parameters are real, and those
+            of a module. A solve raises ``ValueError`` otherwise. Needs a C++ compiler.
 
     Raises:
-        TypeError: for a method, a control or a rule that is none.
+        TypeError: for a method, a control or a gradient of another type.
         ValueError: for an unknown name, for a method and a control that do not fit, such as a
             method without an error estimate under ``Adaptive``, and for what is not compiled.
 
@@ -146,7 +146,7 @@ def solve(
         solver: method, step-size control and gradient rule, such as ``Solver("tsit5",
             Adaptive(rtol=1e-4, atol=1e-4), "adjoint")``; by default DOPRI5 with rtol = atol = 1e-6,
             differentiated by backpropagation.
-        params: the tensors to differentiate beside ``y0``; by default the parameters of the module
+        params: the tensors to differentiate besides ``y0``; by default the parameters of the module
             ``f``, and its attributes that are tensors. Needed where ``f`` is a plain function and
             the rule is not ``Backprop``.
         dense: keep the steps, so that ``solution(t)`` is the solution at any time between the
@@ -386,7 +386,7 @@ def _parameters(
     params: Sequence[Tensor] | None,
     solver: Solver,
 ) -> tuple[Tensor, ...]:
-    """The tensors that the gradient rule must differentiate beside ``y0``, given or found."""
+    """The tensors that the gradient rule must differentiate besides ``y0``, given or found."""
     if params is not None:
         return _checked_params(params)
     if module is not None:

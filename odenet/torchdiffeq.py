@@ -102,11 +102,17 @@ def odeint(
         t: the times, a one-dimensional tensor of floating-point numbers, rising or falling
             strictly. One alone gives ``y0``.
         rtol, atol: tolerances: numbers, tensors like the state, or a tuple with one for each state.
+            Of a complex state, real and imaginary part are judged separately.
         method: torchdiffeq's name of one; "dopri5" by default.
-        options: of adaptive methods: ``first_step``, ``safety``, ``ifactor``, ``dfactor``,
-            ``min_step``, ``max_step``, ``max_num_steps``, ``norm``, ``jump_t``, ``step_t``; of
-            methods with fixed steps: ``step_size`` or ``grid_constructor``, and ``perturb``; of
-            "scipy_solver": ``solver``. ``interp``, ``dtype``, ``eps``, ``grid_points``,
+        options: of adaptive methods: ``first_step``, the length of the first attempt; ``safety``,
+            ``ifactor`` and ``dfactor`` (0.9, 10, 0.2), the factor on the next length, its most and
+            its least; ``min_step`` and ``max_step`` (0, inf), the limits of a length;
+            ``max_num_steps``, the most attempts from one time to the next (by default none up to
+            10,000, then one where the end is far); ``norm(error)``, which takes a tuple for a
+            tuple; ``jump_t`` and ``step_t``, times at which a step ends. Of methods with fixed
+            steps: ``step_size``, or ``grid_constructor(func, y0, t)``, which returns the times at
+            which steps end; ``perturb``, whether the field is called just inside both ends of a
+            step. Of "scipy_solver": ``solver``. ``interp``, ``dtype``, ``eps``, ``grid_points``,
             ``max_order`` and ``max_iters`` are taken and have no effect; others, and those that a
             SciPy method does not read, are a warning.
         event_fn: stop where ``event_fn(t, y)`` changes its sign; ``t`` then holds the start, and a
@@ -263,7 +269,11 @@ def odeint_event(
     if not isinstance(t0, Tensor):
         raise ArgumentTypeError(f"t0 must be a tensor with one time, got {type(t0).__name__}")
     direction = -1.0 if reverse_time else 1.0
-    ts = torch.stack((t0.reshape(()), t0.reshape(()).detach() + direction))
+    start = t0.reshape(())
+    ahead = start.detach() + direction
+    if ahead == start:  # one is too little to be seen beside a late time in low precision
+        ahead = start.detach() + direction * start.detach().abs()
+    ts = torch.stack((start, ahead))
     return odeint_interface(func, y0, ts, event_fn=event_fn, **settings)
 
 
@@ -299,7 +309,7 @@ def odeint_dense(
         >>> round(y(0.5)[0].item(), 4)  # exp(-0.5)
         0.6065
     """
-    ts = torch.stack([torch.as_tensor(t).reshape(()) for t in (t0, t1)])
+    ts = torch.stack([_times(t).reshape(()) for t in (t0, t1)])
     call = _Call(func, y0, ts, method, rtol, atol, options)
     solver = Solver(call.method, call.control)
     solution = solve(call.field, call.packing.pack(y0), ts.tolist(), solver, dense=True)
@@ -335,7 +345,7 @@ class _Call:
         except (TypeError, ValueError) as error:
             raise type(error)(_in_their_words(error)) from None
         for option in rest.keys() - WITHOUT_EFFECT:
-            warnings.warn(f"{self.name} has no option {option!r}: it is ignored", stacklevel=4)
+            warnings.warn(f"{self.name} has no option {option!r}: it is ignored", stacklevel=3)
         self._watch(suffix)
 
     def solve(
@@ -405,7 +415,7 @@ class _Call:
             whole = option == "max_num_steps" and isinstance(value, float) and value.is_integer()
             settings[OPTIONS[option]] = int(value) if whole else value
         if self.name in ADAPTIVE and rest.keys() & {"jump_t", "step_t"}:
-            jumps = [torch.as_tensor(rest.pop(k, ())).reshape(-1) for k in ("jump_t", "step_t")]
+            jumps = [_times(rest.pop(name, ())) for name in ("jump_t", "step_t")]
             settings["jump_times"] = torch.cat(jumps)
         return method, Adaptive(*self.tolerances, **settings)
 
@@ -423,7 +433,7 @@ class _Call:
         has = {name for name, call in calls.items() if call is not None}
         sees = set() if self.name in SCIPY else set(names[:1] if self.name in FIXED else names)
         if has - sees:
-            warnings.warn(f"{self.name} does not call {sorted(has - sees)}", stacklevel=5)
+            warnings.warn(f"{self.name} does not call {sorted(has - sees)}", stacklevel=4)
         packing = self.packing if not suffix else None  # the adjoint's state is no state of y0's
 
         def watcher(name: str) -> Callable[[float, Tensor, float], None]:
@@ -448,6 +458,11 @@ def _in_their_words(error: Exception) -> str:
     names = {ours: theirs for theirs, ours in OPTIONS.items()}
     names |= {"size": "step_size", "jump_times": "jump_t"}
     return re.sub(r"\w+", lambda word: names.get(word[0], word[0]), str(error))
+
+
+def _times(given: Any) -> Tensor:
+    """In one dimension and double precision, in which a float is not rounded."""
+    return torch.as_tensor(given, dtype=torch.float64).reshape(-1)
 
 
 def _rises(times: list[float]) -> bool:

@@ -27,7 +27,7 @@ from odenet.solvers.step import dense
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The gradient of ``Backprop``, to rounding, in the memory of one or two states a step.
+    """The gradient of ``Backprop``, up to rounding, in the memory of one or two states a step.
 
     The forward pass keeps where each accepted step began: its state, and the slopes that it went on
     from, of which FSAL methods such as "dopri5" and the Adams methods have some. The backward pass

@@ -68,7 +68,7 @@ def moved(x: Tensor, t: Tensor, slope: Tensor) -> Tensor:
         cotangent: Tensor, inputs: Sequence[Tensor], saved: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         by_time = (cotangent * saved[0]).reshape(*t.shape, x.numel() // t.numel()).sum(-1)
-        return cotangent, by_time.to(t.dtype)
+        return cotangent, by_time.to(t.device, t.dtype)
 
     return with_pullback(lambda x, t: (x.clone(), [slope], pullback), x, t)
 

@@ -1,10 +1,10 @@
 """Continuous normalizing flows: a density carried along an ODE.
 
-A *carrier*, or augmented field, is a field on states (..., d + 1): a point z and the logarithm of
-its density, with ``dz/dt = f(t, z)`` and ``d log p / dt = -tr df/dz`` (Chen et al. 2018, Theorem
-1). It may take one more coordinate, its *effort*: the integral of ``|f|^2 + |df/dz|^2`` (Finlay et
-al. 2020). One that does, says so by ``carries_effort = True``; one for points of a single ``d``
-names it, ``dims = 2``.
+A *carrier* (the augmented dynamics of FFJORD) is a field on states (..., d + 1): a point z and the
+logarithm of its density, with ``dz/dt = f(t, z)`` and ``d log p / dt = -tr df/dz`` (Chen et al.
+2018, Theorem 1). It may take one more coordinate, its *effort*: the integral of
+``|f|^2 + |df/dz|^2``, kinetic energy and Jacobian penalty (Finlay et al. 2020). One that does, says
+so by ``carries_effort = True``; one for points of a single ``d`` names it, ``dims = 2``.
 """
 
 import math
@@ -17,7 +17,7 @@ from odenet.solvers import SolveStats
 
 
 class ExactTrace(nn.Module):
-    """The carrier of any field, its trace by d vector-Jacobian products.
+    """The carrier ``(f, -tr df/dz)`` of any field f, the trace by d vector-Jacobian products.
 
     Args:
         field: a module ``field(t, z)`` on points (..., d). The slope of a point depends on no other
@@ -44,7 +44,7 @@ class ExactTrace(nn.Module):
 
 
 class EstimatedTrace(nn.Module):
-    """The carrier of any field, its trace by one product: Hutchinson's estimate.
+    """The carrier ``(f, -tr df/dz)`` of any field f, the trace by Hutchinson's estimate.
 
     Unbiased, at the cost of one vector-Jacobian product in any dimension (Grathwohl et al. 2019).
 

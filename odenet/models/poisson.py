@@ -84,7 +84,7 @@ class PoissonPath(nn.Module):
     def log_likelihood(
         self, events: Iterable[float] | Tensor, duration: float, *, sequences: int = 1
     ) -> tuple[Tensor, Path]:
-        """log p of all ``events`` in [0, duration], in nats, and the path at 0, events, duration.
+        """log p of all ``events`` in (0, duration), in nats, and the path at 0, events, duration.
 
         sum_i log lambda(z(t_i)) - sequences * integral of lambda: the events, in any order, are
         those of as many independent ``sequences`` together. Raises ValueError for an event outside

@@ -1,7 +1,7 @@
 """The numerics: methods, steps, step-size control, and what a solve returns."""
 
 from odenet.solvers.adams import Adams
-from odenet.solvers.loop import Trajectory, attempts, covered, sample, steps
+from odenet.solvers.loop import Trajectory, attempts, covered, sample
 from odenet.solvers.methods import METHODS
 from odenet.solvers.problem import InitialValueProblem
 from odenet.solvers.runge_kutta import RungeKutta, rk_step
@@ -41,5 +41,4 @@ __all__ = [
     "rk_step",
     "rms",
     "sample",
-    "steps",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from numbers import Integral
 
 import numpy as np
 from torch import Tensor
@@ -13,7 +14,7 @@ from odenet.solvers.loop import attempts
 from odenet.solvers.runge_kutta import rk_step
 from odenet.solvers.solution import Counts
 from odenet.solvers.step import Field, SlopeHistory, Step, Weights, combine, sparse
-from odenet.solvers.step_size import Control
+from odenet.solvers.step_size import Control, check_number
 from odenet.solvers.tables import RK4
 
 
@@ -31,6 +32,9 @@ class Adams:
         order: number of slopes in the polynomial, 4 by default; the first steps have order 4, so
             that more gain little.
         corrections: of each step; none by default, which is the explicit method.
+
+    Raises:
+        TypeError, ValueError: for an order below 1, or corrections below 0.
     """
 
     order: int = 4
@@ -38,6 +42,12 @@ class Adams:
     adaptive = False
     own_steps = False
     interpolates = True
+
+    def __post_init__(self) -> None:
+        check_number("order", self.order, "an integer of at least 1", low=1, kind=Integral)
+        check_number(
+            "corrections", self.corrections, "an integer of at least 0", low=0, kind=Integral
+        )
 
     @property
     def name(self) -> str:

@@ -57,13 +57,14 @@ def attempts(
     t, y = ts[0], y0
     history, dt = start or _start(method, f, t, y, ts[-1], control)
     previous = None
-    reach = ts[-1] if math.isfinite(ts[-1]) else t + dt
-    smallest = 4 * sys.float_info.epsilon * max(abs(t), abs(reach))
-    outputs, attempted = 1, 0
+    rounding = 4 * sys.float_info.epsilon
+    smallest = rounding * max(abs(t), abs(t + dt))
+    outputs, attempted, refused = 1, 0, math.nan
     for stop in stop_times(ts, method, control):
         while t != stop:
             t1 = land(t, dt, stop)
-            if abs(t1 - t) > control.max_step * (1 + 1e-9):  # landing may stretch a step
+            # Landing stretches a step: never beyond max_step, nor to where one was just rejected.
+            if t1 == refused or abs(t1 - t) > control.max_step * (1 + 1e-9):
                 t1 = t + dt
             attempted += 1
             if too_many(control.max_steps, attempted, abs(ts[-1] - t), abs(dt)):
@@ -75,15 +76,15 @@ def attempts(
                 dt = after(dt, decision.dt, t1 == stop)
                 counts.next_dt, previous = dt, decision
                 yield step
-                t, y, history = t1, step.y1, step.history
+                t, y, history, refused = t1, step.y1, step.history, math.nan
                 while outputs < len(ts) and (ts[outputs] - t) * step.h <= 0:
                     outputs, attempted = outputs + 1, 0
             else:
                 counts.rejected += 1
                 history = step.start
-                if not smallest < abs(decision.dt) < abs(step.h):
+                if not max(smallest, rounding * abs(t)) < abs(decision.dt) < abs(step.h):
                     raise _failure(step, counts)
-                dt = decision.dt
+                dt, refused = decision.dt, t1
     if not control.accepts_end(y):
         reason = "the state is not finite, which fixed steps show at the end: try more steps"
         raise SolveError(reason, t, step.h, counts)
@@ -162,7 +163,7 @@ def stop_times(ts: Sequence[float], method: Stepper, control: Control) -> Iterab
     stops = control.stop_times(ts)
     if method.interpolates:
         return stops
-    return sorted({*stops, *ts[1:]}, reverse=ts[-1] < ts[0])
+    return sorted({*stops, *ts[1:-1]}, reverse=ts[-1] < ts[0])
 
 
 def _failure(step: Step, counts: Counts) -> SolveError:

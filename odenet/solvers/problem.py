@@ -20,7 +20,7 @@ class InitialValueProblem:
 
     Attributes:
         f: the field, already checked.
-        params: what is differentiated beside ``y0``.
+        params: what is differentiated besides ``y0``.
         module: the module that ``params`` were found in; None where they were given.
         times: ``ts`` as a tensor, where the solution is to be differentiated by them.
         dense: whether the steps are kept, for the solution between the output times.

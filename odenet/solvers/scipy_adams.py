@@ -27,11 +27,21 @@ class SciPyAdams:
     interpolate back: outputs cost nothing, and the field is also called beyond the last time.
     Nothing can be differentiated through them or replayed, so only ``Adjoint`` gives gradients.
     (Brown, Byrne, Hindmarsh 1989; Petzold 1983.)
+
+    Args:
+        integrator: "vode", by default, or "lsoda".
+
+    Raises:
+        ValueError: for another one.
     """
 
     integrator: str = "vode"
     adaptive = True
     own_steps = True
+
+    def __post_init__(self) -> None:
+        if self.integrator not in ("vode", "lsoda"):
+            raise ValueError(f"integrator must be 'vode' or 'lsoda', got {self.integrator!r}")
 
     @property
     def name(self) -> str:
@@ -48,7 +58,7 @@ class SciPyAdams:
         if not len(arrays.start):  # which the Fortran code does not take
             yield from (opaque_step(t, t1, y0, y0) for t, t1 in pairwise(ts))
             return
-        settings = self._settings(control, arrays)
+        settings = self._settings(control, arrays, ts[-1] - ts[0])
         solver = ode(arrays.field).set_integrator(self.integrator, **settings)
         solver.set_initial_value(arrays.start, ts[0])
         t, y, taken = ts[0], y0, 0
@@ -69,12 +79,12 @@ class SciPyAdams:
             yield opaque_step(t, t1, y, y1)
             t, y = t1, y1
 
-    def _settings(self, control: Adaptive, arrays: Arrays) -> dict[str, Any]:
+    def _settings(self, control: Adaptive, arrays: Arrays, span: float) -> dict[str, Any]:
         return {
             "rtol": arrays.tolerance(control.rtol),
             "atol": arrays.tolerance(control.atol),
             "nsteps": control.max_steps or 10_000,
-            "first_step": control.initial or 0.0,
+            "first_step": math.copysign(control.initial or 0.0, span),
             "min_step": control.min_step,
             "max_step": min(control.max_step, 1e30),
             **({"method": "adams"} if self.integrator == "vode" else {}),

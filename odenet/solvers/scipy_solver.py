@@ -66,7 +66,7 @@ class SciPySolver:
         settings = {
             "rtol": arrays.tolerance(control.rtol),
             "atol": arrays.tolerance(control.atol),
-            "first_step": control.initial,
+            "first_step": control.initial and min(control.initial, abs(ts[-1] - ts[0])),
             "max_step": control.max_step,
         }
         kind, reached = getattr(integrate, self.solver), ts[0]

@@ -117,7 +117,7 @@ class Solution:
         each = times.reshape(-1).tolist()
         for s in each:
             if not low <= s <= high:
-                raise ValueError(f"times must be within {low:g} and {high:g}, got {s}")
+                raise ValueError(f"times must be within {low} and {high}, got {s}")
         states = [self.trajectory(s) for s in each]
         if not times.dim():
             return states[0]

@@ -75,7 +75,7 @@ class Step:
         """
         low, high = (self.t0, self.t1) if self.t0 < self.t1 else (self.t1, self.t0)
         if not len(ts) or min(ts) < low or max(ts) > high:
-            raise ValueError(f"times must lie within {low:g} and {high:g}, got {list(ts)}")
+            raise ValueError(f"times must lie within {low} and {high}, got {list(ts)}")
         if not len(self.slopes) and any(low < t < high for t in ts):
             raise ValueError("a step of SciPy's methods has no dense output: ask for its ends")
         pieces = dense([(self, ts)])

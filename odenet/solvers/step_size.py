@@ -111,7 +111,7 @@ class FixedSteps:
     Args:
         count: number of equal steps from the first to the last output time.
         size: length of a step, in units of time; the last one is shorter where it must be.
-        grid: times at which steps end, beside the last output time; those outside are left out.
+        grid: times at which steps end, besides the last output time; those outside are left out.
         jump_times: times at which the field jumps. A step ends at each, and the field is called
             just before and just after it, never there.
 
@@ -437,11 +437,13 @@ def first_length(
 
     ``k`` is the slope at ``(t, y)``, ``span`` the signed time to the end.
     """
-    scale = atol + rtol * y.abs()
-    d0, d1 = norm(y / scale), norm(k / scale)
-    h0 = min(0.01 * d0 / d1 if d0 > 1e-5 and d1 > 1e-5 else 1e-6, abs(span))
+    wide, slope = _wide(y), _wide(k)
+    scale = atol + rtol * wide.abs()
+    d0, d1 = norm(wide / scale), norm(slope / scale)
+    usual = 1e-5 < d0 < math.inf and 1e-5 < d1 < math.inf
+    h0 = min(0.01 * d0 / d1 if usual else 1e-6, abs(span))
     trial = math.copysign(h0, span)
-    d2 = norm((f(t + trial, y + trial * k) - k) / scale) / h0
+    d2 = norm((_wide(f(t + trial, y + trial * k)) - slope) / scale) / h0
     most = max(d1, d2)
     h1 = (0.01 / most) ** (1 / order) if most > 1e-15 else max(1e-6, 1e-3 * h0)
     return min(100 * h0, h1) if h1 < math.inf else h0

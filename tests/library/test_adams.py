@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from odenet.solvers import METHODS, Counts, FixedSteps, steps
+from odenet.solvers import METHODS, Counts, FixedSteps
 from odenet.solvers.adams import Quadrature
+from odenet.solvers.loop import steps
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,14 @@ def test_fixed_steps_look_once_at_the_end(device, field, rule):
     assert looks.count == 1
 
 
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_times_have_their_gradient_where_they_are(device, field, rule):
+    ts = torch.tensor([0.0, 1.0], requires_grad=True)
+    y0 = torch.ones(3, 2, device=device)
+    solve(field, y0, ts, Solver("dopri5", Adaptive(1e-4, 1e-4), rule)).y1.sum().backward()
+    assert ts.grad.device == ts.device and ts.grad.abs().min() > 0
+
+
 def test_events_happen_where_the_state_is(device):
     y0 = torch.zeros(1, device=device, requires_grad=True)
     time, solution = solve_event(lambda t, y: torch.ones_like(y), y0, 0.0, lambda t, y: y - 1.5)

@@ -18,11 +18,11 @@ from odenet.solvers import (
     SciPyAdams,
     SolveError,
     sample,
-    steps,
 )
 from odenet.solvers import (
     loop as integrate,
 )
+from odenet.solvers.loop import steps
 
 DOPRI5, RK4 = METHODS["dopri5"], METHODS["rk4"]
 OURS = {name: m for name, m in METHODS.items() if not isinstance(m, SciPyAdams)}

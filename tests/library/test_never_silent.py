@@ -29,6 +29,7 @@ from odenet import (
     solve_event,
     steps,
 )
+from odenet.solvers import Adams, SciPyAdams, step_size
 from odenet.solvers.scipy_solver import SciPySolver
 
 TIGHT = Adaptive(1e-9, 1e-9)
@@ -965,3 +966,87 @@ def test_an_event_is_found_in_inference_mode():
     with torch.inference_mode():
         time, _ = solve_event(Decay(1.0), double(1.0), 0.0, lambda t, y: y[0] - 0.5)
     assert time.item() == pytest.approx(math.log(2))
+
+
+# Attempts at the edges of what a step can be
+
+
+def test_landing_does_not_repeat_the_attempt_that_was_rejected():
+    # 1.005 of the shortest step are left: landing would stretch it, and a longer one is judged.
+    shortest = Adaptive(1e-13, 1e-13, min_step=0.1, max_steps=30)
+    end = solve(decay, double(1.0), [0.0, 1.005], Solver("dopri5", shortest)).y1
+    assert end.item() == pytest.approx(math.exp(-1.005), rel=1e-6)
+    # With a safety of 1, an error just too large asks for a step that landing stretches back.
+    whole = next(iter(steps(decay, double(1.0), [0.0, 1.0], "dopri5", FixedSteps(1))))
+    atol = abs(whole.error().item()) / 1.02
+    careless = Adaptive(0.0, atol, initial=1.0, safety=1.0, max_steps=30)
+    end = solve(decay, double(1.0), [0.0, 1.0], Solver("dopri5", careless)).y1
+    assert end.item() == pytest.approx(math.exp(-1.0), abs=10 * atol)
+
+
+def test_a_step_may_be_short_at_the_start_of_a_long_solve():
+    solver = Solver("dopri5", Adaptive(1e-6, 1e-9))
+    end = solve(lambda t, y: -y / (t + 1e-6), double(1.0), [0.0, 1e11], solver).y1
+    assert abs(end.item()) < 1e-6
+
+
+@pytest.mark.parametrize("rate", [1.0, 200.0])
+def test_the_first_length_is_found_in_half_precision(rate):
+    solver = Solver("dopri5", Adaptive(1e-3, 1e-3))
+    y0 = torch.ones(1, dtype=torch.float16)
+    end = solve(lambda t, y: -rate * y, y0, [0.0, 1 / rate], solver).y1
+    assert end.item() == pytest.approx(math.exp(-1), abs=5e-3)
+
+
+def test_a_slope_that_is_infinite_at_the_start_is_told():
+    with pytest.raises(SolveError, match="not finite"):
+        solve(lambda t, y: y / torch.as_tensor(t).sqrt(), double(1.0), [0.0, 1.0])
+
+
+@pytest.mark.parametrize("method", ["scipy_vode", "scipy_lsoda"])
+def test_scipys_first_step_has_the_direction_of_the_solve(method):
+    field, solver = Decay(1.0), Solver(method, Adaptive(1e-8, 1e-8, initial=0.01), "adjoint")
+    solution = solve(field, double(1.0), [0.0, 1.0], solver)
+    solution.y1.backward()
+    assert field.rate.grad.item() == pytest.approx(-math.exp(-1.0), rel=1e-5)
+
+
+def test_scipys_first_step_is_cut_at_the_end():
+    field = Decay(1.0)
+    solver = Solver(SciPySolver("RK45"), Adaptive(1e-8, 1e-8, initial=0.5), "adjoint")
+    solve(field, double(1.0), [0.0, 0.1, 1.0], solver).y1.backward()
+    assert field.rate.grad.item() == pytest.approx(-math.exp(-1.0), rel=1e-5)
+
+
+@pytest.mark.parametrize("power", [3, 5, 9])
+def test_an_event_with_a_flat_root_is_found(power):
+    time, _ = solve_event(
+        decay, double(1.0), 0.0, lambda t, y: (y[0] - 0.37) ** power, Solver("dopri5", TIGHT)
+    )
+    assert math.exp(-time.item()) == pytest.approx(0.37, abs=1e-3)
+
+
+@pytest.mark.parametrize("method", ["rk4", "dopri8"])
+def test_a_search_without_an_end_stops_at_a_time(method, monkeypatch):
+    monkeypatch.setattr(step_size, "_ENDLESS", 10)
+    solver = Solver(method, FixedSteps(size=1.0))
+    with pytest.raises(SolveError, match="no event") as caught:
+        solve_event(lambda t, y: 0 * y, double(1.0), 0.0, lambda t, y: y + 1, solver)
+    assert caught.value.t == 10.0
+
+
+def test_the_end_of_a_dense_solution_is_named_in_full():
+    solution = solve(decay, double(1.0), torch.tensor([0.0, 0.7]), dense=True)
+    with pytest.raises(ValueError, match=r"within 0\.0 and 0\.69999\d+, got 0\.7"):
+        solution(0.7)
+
+
+@pytest.mark.parametrize("wrong", [{"order": 0}, {"order": 4.0}, {"corrections": -1}], ids=str)
+def test_an_adams_method_that_is_none_is_refused(wrong):
+    with pytest.raises((TypeError, ValueError), match=f"{[*wrong][0]} must be an integer"):
+        Adams(**wrong)
+
+
+def test_another_integrator_of_scipys_is_refused():
+    with pytest.raises(ValueError, match="must be 'vode' or 'lsoda', got 'dopri5'"):
+        SciPyAdams("dopri5")

@@ -240,8 +240,9 @@ def test_rk4_is_the_rule_of_three_eighths_and_fixed_adams_is_implicit_adams():
     ],
 )
 def test_an_option_that_a_method_does_not_know_is_a_warning(method, option):
-    with pytest.warns(UserWarning, match=f"no option '{option}'"):
+    with pytest.warns(UserWarning, match=f"no option '{option}'") as warned:
         odeint(decay, Y0, TS, method=method, options={option: 0.1})
+    assert warned[0].filename == __file__  # the line to be changed
 
 
 def test_an_option_that_is_none_is_as_if_it_were_not_given():
@@ -328,9 +329,9 @@ def pulse(t, y):
 @pytest.mark.parametrize("option", ["jump_t", "step_t"])
 @pytest.mark.parametrize("ts", [SPAN, SPAN.flip(0)], ids=["rising", "falling"])
 def test_a_step_ends_at_each_jump(option, ts):
-    jump = {option: torch.tensor([0.3], dtype=torch.float64)}
-    end = odeint(pulse, 0 * ones(1), ts, options=jump)[-1].item()
-    assert end == pytest.approx(-0.4 if ts[1] > 0 else 0.4, abs=1e-12)
+    for jump in (torch.tensor([0.3], dtype=torch.float64), [0.3]):
+        end = odeint(pulse, 0 * ones(1), ts, options={option: jump})[-1].item()
+        assert end == pytest.approx(-0.4 if ts[1] > 0 else 0.4, abs=1e-12)
 
 
 def test_fixed_steps_end_where_step_size_or_grid_constructor_say():
@@ -452,6 +453,19 @@ def test_a_ball_falls_forwards_and_backwards(interface, reverse_time):
     assert (time < 0) == reverse_time and height[-1].item() == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("reverse_time", [False, True])
+def test_an_event_is_looked_for_late_in_time(reverse_time):
+    late = torch.tensor(2.0**24)  # to which single precision cannot add 1
+    time, _ = odeint_event(
+        lambda t, y: torch.ones_like(y),
+        torch.zeros(1),
+        late,
+        event_fn=lambda t, y: y.abs() - 4,
+        reverse_time=reverse_time,
+    )
+    assert time.item() - late.item() == (-4 if reverse_time else 4)
+
+
 @pytest.mark.parametrize("interface", [odeint, odeint_adjoint])
 def test_event_fn_stops_a_solve_at_its_first_crossing(interface):
     def half(t, y):
@@ -490,8 +504,9 @@ def test_callbacks_see_the_steps_forwards_and_backwards():
 
 
 def test_a_callback_that_a_method_does_not_call_is_a_warning():
-    with pytest.warns(UserWarning, match="callback_accept_step"):
+    with pytest.warns(UserWarning, match="callback_accept_step") as warned:
         odeint(Watched(), ones(1), SPAN, method="rk4")
+    assert warned[0].filename == __file__  # the line to be changed
 
 
 # What is the same: errors
@@ -743,6 +758,12 @@ def test_odeint_dense_takes_tuples_and_other_methods():
     falls, grows = y(torch.tensor([0.25, 0.5]))
     torch.testing.assert_close(falls[1], math.exp(-0.5) * ones(2), rtol=1e-6, atol=0)
     assert grows[0].item() == pytest.approx(math.exp(0.25), rel=1e-6)
+
+
+def test_odeint_dense_reaches_ends_that_are_no_tensors():
+    assert odeint_dense(lambda t, y: -y, ones(1), 0.0, 0.7)(0.7).item() == pytest.approx(
+        math.exp(-0.7), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize(
