@@ -225,8 +225,8 @@ def test_a_task_has_a_line_of_its_own_and_what_was_not_measured_is_empty():
     table = [line for line in page(odenet=2, SciPy=1).splitlines() if line.startswith("|")]
     assert table[2:5] == [
         "| **flow** |  |  |  |",
-        "| odenet | 3 |  | 1e-05 |",
-        "| SciPy | 1.5 |  | 1e-05 |",
+        "| odenet | 3 |  | 1.0e-05 |",
+        "| SciPy | 1.5 |  | 1.0e-05 |",
     ]
 
 

@@ -24,7 +24,7 @@ def checkout(root: Path, **chapters: NotebookNode) -> Path:
         write(notebook, root / f"book/_build/smoke/chapters/{stem[1:]}.ipynb")
         record = {
             "fingerprint": {"modules": {}},
-            "provenance": {"commit": "0123456789", "dirty": True},
+            "provenance": {"code_commit": "0123456789", "dirty": True},
         }
         (root / f"book/_build/smoke/records/{stem[1:]}.json").write_text(json.dumps(record))
     return root
