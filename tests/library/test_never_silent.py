@@ -869,8 +869,8 @@ def test_a_dense_solution_takes_times_of_any_kind():
         ([[0.5]], "one dimension"),
         ([0.25, scalar(0.5, grad=True)], "in ts"),
         (double(0.5, grad=True), "in ts"),
-        (np.array([0.5, 2.0]), "within 0 and 1"),
-        (math.nan, "within 0 and 1"),
+        (np.array([0.5, 2.0]), "within 0.0 and 1.0"),
+        (math.nan, "within 0.0 and 1.0"),
     ],
 )
 def test_a_dense_solution_refuses_other_times(times, reason):
