@@ -270,10 +270,8 @@ def odeint_event(
         raise ArgumentTypeError(f"t0 must be a tensor with one time, got {type(t0).__name__}")
     direction = -1.0 if reverse_time else 1.0
     start = t0.reshape(())
-    ahead = start.detach() + direction
-    if ahead == start:  # one is too little to be seen beside a late time in low precision
-        ahead = start.detach() + direction * start.detach().abs()
-    ts = torch.stack((start, ahead))
+    later = start.detach() + direction * (1 + start.detach().abs())  # seen in any precision
+    ts = torch.stack((start, later))
     return odeint_interface(func, y0, ts, event_fn=event_fn, **settings)
 
 

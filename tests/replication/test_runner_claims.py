@@ -434,7 +434,7 @@ def test_the_answer_tells_what_was_given_up_and_what_was_seen_before(shown):
     assert words == (
         "Of the paper's 2 claims, by our main tests: 1 mixed. Apart from these, 1 that the authors "
         "withdrew or are reported to have given up: 1 not run. Tests written after numbers like "
-        "theirs were seen (†) decide 1 of these."
+        "theirs were seen (†) decide 1 of the 2."
     )
 
 

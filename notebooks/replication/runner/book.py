@@ -108,7 +108,7 @@ def _put_parameters_last(chapter: NotebookNode) -> None:
 def _unlinked(text: str, absent: Set[str]) -> str:
     """Of a link to a chapter that is `absent`, its words are left, or else the chapter's name.
 
-    What such a chapter would have shown is missed in a line: only the verdicts are shown elsewhere.
+    What it would have shown elsewhere, a number or the verdicts, is said to be missing.
     """
 
     def words(link: re.Match[str]) -> str:
@@ -117,7 +117,8 @@ def _unlinked(text: str, absent: Set[str]) -> str:
     def missed(glued: re.Match[str]) -> str:
         if glued["stem"] not in absent:
             return glued[0]
-        return "" if glued[0].startswith("{") else "The claims were not judged in this run."
+        number = glued[0].startswith("{")
+        return "(not run here)" if number else "The claims were not judged in this run."
 
     return GLUED.sub(missed, LINK.sub(words, text))
 

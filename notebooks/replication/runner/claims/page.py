@@ -61,7 +61,8 @@ def answer(verdicts: Verdicts, rerun: Rerun = ()) -> str:
         text += f" Apart from these, {len(given_up)} that the authors withdrew or are reported to "
         text += f"have given up: {sentence(given_up)}."
     if late:
-        text += f" Tests written after numbers like theirs were seen (†) decide {late} of these."
+        text += f" Tests written after numbers like theirs were seen (†) decide {late} of the "
+        text += f"{len(claims)}."
     return text
 
 
