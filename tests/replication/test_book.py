@@ -182,6 +182,12 @@ def test_without_verdicts_and_address_there_is_a_book_without_their_links(tmp_pa
     assert pages.broken(built) == []
 
 
+def test_a_number_of_a_chapter_that_did_not_run_is_said_to_be_missing():
+    told = "It took {glue:text}`03_mnist.ipynb::odenet_nfe:s`."
+    assert book._unlinked(told, {"03_mnist"}) == "It took (not run here)."
+    assert book._unlinked(told, {"05_spirals"}) == told
+
+
 @pytest.mark.slow
 def test_a_warning_is_an_error(tmp_path):
     missing = executed(v4.new_markdown_cell("# Title\n\n{cite:p}`nobody1900nothing`"))
