@@ -47,7 +47,7 @@ def minutes(seconds: float | None) -> str:
 def note(times: Mapping[str, Any]) -> str:
     about = "{started:.10}, on {processor}, torch {versions[torch]}".format(**times)
     return (
-        f"Measured on {about}; the set-up downloads its packages, the quick replication the "
+        f"Measured on {about}; the set-up downloads its packages, the smoke replication the "
         "digits, and `make bench` had no peers to time. The last row adds up the trainings that "
         "the published chapters keep; some had other work beside them."
     )
