@@ -19,6 +19,8 @@ export KMP_BLOCKTIME ?= 1
 # glibc gives memory of this size back at once and fetches it again, page by page, at the next tensor: keep it.
 export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
+# In a notebook pip would colour its errors, and what we quote of them, their last line, would be a colour.
+export PIP_NO_COLOR ?= 1
 
 # What reruns the paper is no part of the installed package: it is imported from its folder, in .venv by a .pth file.
 export PYTHONPATH := $(CURDIR)/notebooks$(if $(PYTHONPATH),:$(PYTHONPATH))

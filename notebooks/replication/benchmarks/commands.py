@@ -26,7 +26,9 @@ COMMANDS = (
     "make pdf",
     "make bench",
 )
-OURS = re.compile(r"ODENET_|OMP_|GOMP_|KMP_|MALLOC_|PYTHONPATH|VIRTUAL_ENV|CONDA_|MAKE|MFLAGS")
+OURS = re.compile(
+    r"ODENET_|OMP_|GOMP_|KMP_|MALLOC_|PIP_NO_COLOR|PYTHONPATH|VIRTUAL_ENV|CONDA_|MAKE|MFLAGS"
+)
 
 
 def measured(command: str, clone: Path, environment: Mapping[str, str], log: Path) -> dict:
